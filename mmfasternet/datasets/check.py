@@ -1,0 +1,105 @@
+"""Whether the data a config names is there and fits together, asked before training starts rather than in its midst."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from PIL import Image
+
+from ..errors import UserError
+
+__all__ = ['DataError', 'check_dataset_config', 'check_pictures']
+
+# Pictures of a data set that are looked at: enough to catch a wrong folder, few enough for a slow disk.
+SAMPLES = 50
+
+
+class DataError(UserError):
+    """A data set is not where its config says, or its annotations don't match its pictures."""
+
+
+def check_dataset_config(cfg: dict) -> None:
+    """Make sure that the annotation file and the folder of pictures of a data set exist.
+
+    Args:
+        cfg: The data set's config, which may wrap others (``dataset`` or ``datasets``).
+
+    Raises:
+        DataError: If one of them does not.
+
+    Example:
+        >>> check_dataset_config(dict(type='RepeatDataset', dataset=dict(type='CocoDataset')))
+    """
+    for leaf in leaves(cfg):
+        root = leaf.get('data_root') or ''
+        named = [leaf.get('ann_file'), (leaf.get('data_prefix') or {}).get('img')]
+        wanted = [name for name in named if isinstance(name, str) and name]
+        if leaf.get('backend_args') or any('://' in str(path) for path in (root, *wanted)):
+            continue  # cloud storage, which mmengine reads
+        missing = [name for name in wanted if not Path(root, name).exists()]
+        if missing:
+            raise DataError(
+                f'no data at {Path(root).absolute()}: it must hold {" and ".join(wanted)}, and lacks '
+                f'{" and ".join(missing)}. If the data lies elsewhere, say so with MMDET_DATASETS=FOLDER or '
+                '--cfg-options data_root=FOLDER. The demo (`make demo`) makes its own data and needs no download.'
+            )
+
+
+def check_pictures(dataset: Any) -> None:
+    """Make sure that a data set is not empty, knows its classes, and has pictures of the sizes it names.
+
+    Looks at a sample of up to 50 pictures, spread over the whole.
+
+    Args:
+        dataset: A data set of mmengine's form; others are left alone.
+
+    Raises:
+        DataError: If the annotations match neither the classes nor the pictures.
+
+    Example:
+        >>> check_pictures([])
+    """
+    while not isinstance(dataset, BaseDataset) and hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    if not isinstance(dataset, BaseDataset):
+        return
+    classes = dataset.metainfo.get('classes', ())
+    if len(getattr(dataset, 'cat_ids', classes)) != len(classes):
+        raise DataError(
+            f'{dataset.ann_file} knows only {len(dataset.cat_ids)} of the {len(classes)} classes {tuple(classes)}; '
+            'set metainfo=dict(classes=...) of the data set to the names of its categories'
+        )
+    if len(dataset) == 0:
+        raise DataError(f'{dataset.ann_file} has no picture with an annotation of the classes {tuple(classes)}')
+    for index in np.unique(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int)):
+        info = dataset.get_data_info(int(index))
+        if '://' not in str(info.get('img_path', '://')):
+            check_picture(dataset.ann_file, info)
+
+
+def check_picture(ann_file: str, info: dict) -> None:
+    path = Path(info['img_path'])
+    if not path.is_file():
+        raise DataError(f'{ann_file} names the picture {path}, which does not exist; is data_prefix the right folder?')
+    if 'width' not in info:
+        return
+    with Image.open(path) as image:
+        size = image.size
+        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: width and height are exchanged
+    named = (info['width'], info['height'])
+    if named != size and not (turned and named == size[::-1]):
+        raise DataError(
+            f'{ann_file} says that {path} has width and height {named}, but the picture has {size}: the annotations '
+            'were made for other pictures'
+        )
+
+
+def leaves(cfg: dict) -> Iterator[dict]:
+    """The data sets inside wrappers such as RepeatDataset and ConcatDataset."""
+    inner = [cfg['dataset']] if 'dataset' in cfg else cfg.get('datasets', [])
+    if not inner:
+        yield cfg
+    for item in inner:
+        yield from leaves(item)

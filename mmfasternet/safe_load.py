@@ -1,0 +1,117 @@
+"""One reader for every checkpoint: an address or a path in, what the file holds out, no code of the file's run."""
+
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import safetensors.torch
+import torch
+from mmengine.dist import barrier, get_local_rank
+from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import get_torchvision_models
+
+from . import safe_pickle
+from .errors import UserError
+
+__all__ = ['CheckpointError', 'MissingCheckpointError', 'UntrustedCheckpointError', 'read_checkpoint', 'use_safe_reader']
+
+
+class CheckpointError(UserError):
+    """A checkpoint can't be read, or does not fit the model; the message says why and what to do."""
+
+
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """There is no such checkpoint."""
+
+
+class UntrustedCheckpointError(CheckpointError):
+    """A checkpoint was refused because it holds more than weights and plain records."""
+
+
+def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool = False) -> Any:
+    """Read a checkpoint file without running anything it holds.
+
+    Tensors, numpy scalars and arrays, plain containers and mmengine's ``HistoryBuffer`` are read. Any other object is
+    refused before it is made, wherever in the file it stands.
+
+    Args:
+        source: Path, or http(s) address, of a ``torch.save`` or ``.safetensors`` file. An address is downloaded once
+            into torch hub's folder, by the first process of each machine.
+        map_location: Where tensors go, as in ``torch.load``. Defaults to 'cpu'.
+        trust: Whether to unpickle anything the file asks for, which may run any code. Defaults to False.
+
+    Returns:
+        What was saved, mostly a dict.
+
+    Raises:
+        MissingCheckpointError: If there is no such file.
+        UntrustedCheckpointError: If the file holds anything but weights and plain records.
+        CheckpointError: If the file is truncated or no checkpoint at all.
+
+    Example:
+        >>> import torch
+        >>> torch.save(dict(state_dict=dict(weight=torch.ones(2))), 'example.pth')
+        >>> read_checkpoint('example.pth')['state_dict']['weight']
+        tensor([1., 1.])
+    """
+    address = str(source)
+    path = download(address) if address.startswith(('http://', 'https://')) else Path(source).expanduser()
+    if not path.is_file():
+        raise MissingCheckpointError(f'checkpoint {source} does not exist; give the path of a file or an http(s) address')
+    if zipfile.is_zipfile(path) and any(name.endswith('/constants.pkl') for name in zipfile.ZipFile(path).namelist()):
+        raise CheckpointError(f'{path} is a TorchScript program, not a checkpoint; give the file of its state dict')
+    try:
+        if path.suffix == '.safetensors':
+            # mmengine also passes functions as map_location; safetensors knows devices only.
+            device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+            return safetensors.torch.load_file(path, device=str(device))
+        if trust:
+            return torch.load(path, map_location=map_location, weights_only=False)
+        return torch.load(path, map_location=map_location, weights_only=False, pickle_module=safe_pickle)
+    except safe_pickle.RefusedGlobal as refused:
+        raise UntrustedCheckpointError(
+            f'{path} was refused: besides weights and plain records it asks for {refused}, and building that could '
+            'run code. Nothing of it was run. If you trust whoever made the file, read it with trust=True: '
+            '--trust-checkpoint of the tools, or trust=True in init_cfg. tools/convert_checkpoint.py then writes a '
+            'file of the weights alone.'
+        ) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise CheckpointError(
+            f'{path} can not be read as a checkpoint ({type(error).__name__}: {error}); it may be truncated '
+            f'({path.stat().st_size:,} bytes here) or of another kind. Download or save it again.'
+        ) from error
+
+
+def download(address: str) -> Path:
+    """Fetch an address into torch hub's folder, unless it is there, once per machine."""
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(address).path).name
+    if get_local_rank() == 0 and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Written under a temporary name and renamed by torch.
+        torch.hub.download_url_to_file(address, str(path))
+    barrier()
+    return path
+
+
+def use_safe_reader(trust: bool = False) -> None:
+    """Make mmengine read every local file and http(s) address through :func:`read_checkpoint`.
+
+    From then on ``load_from``, ``resume``, ``init_cfg`` of any model, ``init_detector`` and the inferencers are safe.
+
+    Args:
+        trust: As in :func:`read_checkpoint`. Defaults to False.
+    """
+
+    def load_from_local(filename: str, map_location: Any = None) -> Any:
+        return read_checkpoint(filename, map_location, trust)
+
+    def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
+        return read_checkpoint(get_torchvision_models()[filename.split('://')[1]], map_location, trust)
+
+    register = partial(CheckpointLoader.register_scheme, force=True)
+    register(prefixes=['', 'http://', 'https://'], loader=load_from_local)
+    register(prefixes=['modelzoo://', 'torchvision://'], loader=load_from_torchvision)

@@ -1,0 +1,79 @@
+"""Test a detector or segmentor; the arguments are those of mmdet's tools/test.py."""
+
+import argparse
+import os
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import RUNNERS
+
+from mmfasternet.config import load_config
+from mmfasternet.errors import UserError, one_sentence_errors, require_ops
+from mmfasternet.safe_load import use_safe_reader
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file, or its address')
+    parser.add_argument('--work-dir', help='folder for logs and metrics; default: work_dirs/<name of the config>')
+    parser.add_argument('--out', help='pickle file to dump the predictions to')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', help='folder for drawn predictions, made under work_dir/timestamp')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows each picture')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation (horizontal flip)')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle anything that the checkpoint asks for')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override, as key=value')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    args = parser.parse_args()
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'--out must end in .pkl or .pickle, but got {args.out}')
+    return args
+
+
+def use_flip_tta(cfg: Config) -> None:
+    """Test every picture as it is and flipped, unless the config has a ``tta_model`` of its own."""
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    if 'tta_model' not in cfg:
+        cfg.tta_model = dict(
+            type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
+        )
+    if 'tta_pipeline' not in cfg:
+        meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
+        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+        pack = [dict(type='PackDetInputs', meta_keys=meta_keys)]
+        cfg.tta_pipeline = [*dataset.pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, pack])]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    require_ops()
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    use_safe_reader(trust=args.trust_checkpoint)
+    if args.show or args.show_dir:
+        if 'visualization' not in cfg.get('default_hooks', {}):
+            raise UserError(f'--show and --show-dir need default_hooks.visualization, which {args.config} lacks')
+        cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
+        cfg.default_hooks.visualization.update(test_out_dir=args.show_dir)
+    if args.tta:
+        use_flip_tta(cfg)
+    runner = RUNNERS.build(cfg)
+    if args.out:
+        # Imported here, since only detectors need it.
+        from mmdet.evaluation import DumpDetResults
+
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    with one_sentence_errors():
+        main()
