@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from torch import Tensor, nn
@@ -81,7 +80,7 @@ def load_pretrained(
     fresh = [] if any(is_output_norm(key) for key in found) else [key for key in expected if is_output_norm(key)]
     problems = compare(taken, {key: value for key, value in expected.items() if key not in fresh})
     if problems:
-        hint = explain(found, expected, model)
+        hint = explain(found, taken, expected, model)
         raise CheckpointError(f'{checkpoint} does not fit this FasterNet: {hint}{"; ".join(problems)}')
     model.load_state_dict(taken, strict=False)
     print_log(
@@ -106,10 +105,10 @@ def fasternet_state_dict(checkpoint: Any, source: str, prefix: str | None = None
         CheckpointError: If the file holds no FasterNet there.
 
     Example:
-        >>> import torch
-        >>> timm_form = {'patch_embed.proj.weight': torch.rand(40, 3, 4, 4), 'stages.1.downsample.norm.bias': torch.rand(80)}
-        >>> list(fasternet_state_dict(timm_form, 'example'))
-        ['patch_embed.proj.weight', 'stages.1.norm.bias']
+        >>> from mmfasternet import FasterNet
+        >>> state_dict = {f'backbone.{key}': value for key, value in FasterNet('t0').state_dict().items()}
+        >>> list(fasternet_state_dict(state_dict, 'example'))[0]
+        'patch_embed.proj.weight'
     """
     state_dict = unwrap(checkpoint, source)
     if prefix is not None:
@@ -120,11 +119,12 @@ def fasternet_state_dict(checkpoint: Any, source: str, prefix: str | None = None
         state_dict = inner
     while inner := strip(state_dict, 'module.') or strip(state_dict, 'backbone.'):
         state_dict = inner
-    if 'patch_embed.proj.weight' not in state_dict or state_dict['patch_embed.proj.weight'].dim() != 4:
-        raise CheckpointError(
-            f'{source} holds no FasterNet: it lacks the convolution patch_embed.proj.weight, '
-            f'and has such as {examples(state_dict)}'
-        )
+    # Swin Transformers have the first as well.
+    for part in ('patch_embed.proj.weight', 'partial_conv3.weight'):
+        if not any(key.endswith(part) for key in state_dict):
+            raise CheckpointError(
+                f'{source} holds no FasterNet: it lacks {part}, and has such as {examples(state_dict)}'
+            )
     return from_timm(state_dict)
 
 
@@ -194,7 +194,7 @@ def compare(found: StateDict, expected: StateDict) -> list[str]:
     return [f'{len(entries)} {kind}: {examples(entries)}' for kind, entries in kinds.items() if entries]
 
 
-def explain(found: StateDict, expected: StateDict, model: nn.Module) -> str:
+def explain(found: StateDict, taken: StateDict, expected: StateDict, model: nn.Module) -> str:
     """What to change so that the file fits, as far as its entries tell."""
     image, model_image = (entries['patch_embed.proj.weight'].shape[1] for entries in (found, expected))
     if image != model_image:
@@ -206,35 +206,29 @@ def explain(found: StateDict, expected: StateDict, model: nn.Module) -> str:
     scaled, model_scaled = (any(key.endswith('.layer_scale') for key in entries) for entries in (found, expected))
     if scaled != model_scaled:
         return f'it was trained with{"" if scaled else "out"} layer scale; set layer_scale_init_value to match; '
-    arch = describe_arch(found, model.arch_settings)
-    if arch is not None and arch != model.arch:
+    if describe_arch(taken, model.arch_settings) != describe_arch(expected, model.arch_settings):
+        arch = describe_arch(found, model.arch_settings)
         return f'it fits arch={arch!r}, but arch={model.arch!r} was asked for; '
     return ''
 
 
-def describe_arch(state_dict: StateDict, arch_settings: dict[str, dict]) -> str | dict | None:
-    """The variant's name, or else the arch dict, that a state dict was made with; None if entries are missing."""
+def describe_arch(state_dict: StateDict, arch_settings: dict[str, dict]) -> str | dict:
+    """The variant's name, or else the arch dict, that a state dict was made with."""
     blocks = [re.match(r'stages\.([0246])\.blocks\.(\d+)\.', key) for key in state_dict]
     counts = [{int(m[2]) for m in blocks if m and int(m[1]) == 2 * stage} for stage in range(4)]
     embed_dims = state_dict['patch_embed.proj.weight'].shape[0]
-    for name, settings in arch_settings.items():
-        if embed_dims == settings['embed_dims'] and [len(count) for count in counts] == list(settings['depths']):
-            return name
-    first = 'stages.0.blocks.0.'
-    mlp, conv = (state_dict.get(first + key) for key in ('mlp.0.weight', 'spatial_mixing.partial_conv3.weight'))
-    if mlp is None or conv is None:
-        return None
-    return dict(
-        embed_dims=embed_dims,
-        depths=tuple(len(count) for count in counts),
-        mlp_ratio=mlp.shape[0] / embed_dims,
-        partial_ratio=conv.shape[0] / embed_dims,
-    )
+    arch = dict(embed_dims=embed_dims, depths=tuple(len(count) for count in counts), mlp_ratio=2, partial_ratio=1 / 4)
+    ratios = dict(mlp_ratio='mlp.0.weight', partial_ratio='spatial_mixing.partial_conv3.weight')
+    for ratio, key in ratios.items():
+        if (weight := state_dict.get(f'stages.0.blocks.0.{key}')) is not None:
+            arch[ratio] = weight.shape[0] / embed_dims
+    names = [name for name, settings in arch_settings.items() if {**settings, **arch} == {**arch, **settings}]
+    return names[0] if names else arch
 
 
 def from_timm(state_dict: StateDict) -> StateDict:
     """Rename timm's stages 0–3, which hold their merging layer as ``downsample``, to the authors' list of seven."""
-    if not any(re.match(r'stages[._][1-3]\.downsample\.', key) for key in state_dict):
+    if not any(re.match(r'stages(_\d|\.\d\.downsample)\.', key) for key in state_dict):
         return state_dict
     renamed = {}
     for key, value in state_dict.items():

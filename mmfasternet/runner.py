@@ -21,7 +21,7 @@ from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
 from .checkpoint import check_whole_model, unwrap
-from .datasets.check import check_dataset_config, check_pictures
+from .datasets.check import check_dataset_config, check_pictures, explain_empty
 from .errors import UserError, require_ops
 from .safe_load import use_safe_reader
 
@@ -138,9 +138,16 @@ class StrictRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
+        described = isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict)
+        if described:
             check_dataset_config(dataloader['dataset'])
-        built = Runner.build_dataloader(dataloader, *args, **kwargs)
+        try:
+            built = Runner.build_dataloader(dataloader, *args, **kwargs)
+        except ValueError:
+            # mmengine fails to concatenate the pictures of a data set that has none.
+            if described:
+                explain_empty(dataloader['dataset'])
+            raise
         check_pictures(built.dataset)
         return built
 

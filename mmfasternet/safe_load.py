@@ -1,7 +1,8 @@
 """One reader for every checkpoint: an address or a path in, what the file holds out, no code of the file's run."""
 
-import zipfile
+import re
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,7 +16,13 @@ from mmengine.runner.checkpoint import get_torchvision_models
 from . import safe_pickle
 from .errors import UserError
 
-__all__ = ['CheckpointError', 'MissingCheckpointError', 'UntrustedCheckpointError', 'read_checkpoint', 'use_safe_reader']
+__all__ = [
+    'CheckpointError',
+    'MissingCheckpointError',
+    'UntrustedCheckpointError',
+    'read_checkpoint',
+    'use_safe_reader',
+]
 
 
 class CheckpointError(UserError):
@@ -59,14 +66,14 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool =
     address = str(source)
     path = download(address) if address.startswith(('http://', 'https://')) else Path(source).expanduser()
     if not path.is_file():
-        raise MissingCheckpointError(f'checkpoint {source} does not exist; give the path of a file or an http(s) address')
-    if zipfile.is_zipfile(path) and any(name.endswith('/constants.pkl') for name in zipfile.ZipFile(path).namelist()):
-        raise CheckpointError(f'{path} is a TorchScript program, not a checkpoint; give the file of its state dict')
+        raise MissingCheckpointError(f'checkpoint {source} is not there; give the path of a file or an http(s) address')
     try:
         if path.suffix == '.safetensors':
             # mmengine also passes functions as map_location; safetensors knows devices only.
             device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
             return safetensors.torch.load_file(path, device=str(device))
+        if is_torchscript(path):
+            raise CheckpointError(f'{path} is a TorchScript program, not a checkpoint; give the file of its state dict')
         if trust:
             return torch.load(path, map_location=map_location, weights_only=False)
         return torch.load(path, map_location=map_location, weights_only=False, pickle_module=safe_pickle)
@@ -77,7 +84,7 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool =
             '--trust-checkpoint of the tools, or trust=True in init_cfg. tools/convert_checkpoint.py then writes a '
             'file of the weights alone.'
         ) from None
-    except MemoryError:
+    except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # a damaged pickle can fail in any way
         raise CheckpointError(
@@ -86,13 +93,28 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool =
         ) from error
 
 
+def is_torchscript(path: Path) -> bool:
+    """Whether ``torch.load`` would run the file as a program, seen by the eyes of its own zip reader."""
+    with path.open('rb') as file:
+        if file.read(4) != b'PK\3\4':
+            return False
+    return 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records()
+
+
 def download(address: str) -> Path:
     """Fetch an address into torch hub's folder, unless it is there, once per machine."""
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(address).path).name
+    name = Path(urlparse(address).path).name
+    if not re.search(r'-[0-9a-f]{8,}\.', name):
+        # Without a hash of its own, as in model.safetensors, a name may be that of many files.
+        name = f'{sha256(address.encode()).hexdigest()[:8]}-{name}'
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
     if get_local_rank() == 0 and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written under a temporary name and renamed by torch.
-        torch.hub.download_url_to_file(address, str(path))
+        try:
+            torch.hub.download_url_to_file(address, str(path))
+        except OSError as error:
+            raise MissingCheckpointError(f'checkpoint {address} can not be downloaded ({error})') from error
     barrier()
     return path
 

@@ -1,5 +1,6 @@
 """Whether the data a config names is there and fits together, asked before training starts rather than in its midst."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from PIL import Image
 
 from ..errors import UserError
 
-__all__ = ['DataError', 'check_dataset_config', 'check_pictures']
+__all__ = ['DataError', 'check_dataset_config', 'check_pictures', 'explain_empty']
 
 # Pictures of a data set that are looked at: enough to catch a wrong folder, few enough for a slow disk.
 SAMPLES = 50
@@ -47,8 +48,35 @@ def check_dataset_config(cfg: dict) -> None:
             )
 
 
+def explain_empty(cfg: dict) -> None:
+    """Say why mmengine could not serialize a data set, if that is because no picture is left in it.
+
+    Args:
+        cfg: The data set's config, which may wrap others.
+
+    Raises:
+        DataError: If a COCO annotation file has no annotation, or none of the classes.
+
+    Example:
+        >>> explain_empty(dict(type='ADE20KDataset'))
+    """
+    for leaf in leaves(cfg):
+        path = Path(leaf.get('data_root') or '', leaf.get('ann_file') or '')
+        if path.suffix != '.json':
+            continue
+        coco = json.loads(path.read_text())
+        names = {category['id']: category['name'] for category in coco.get('categories', [])}
+        used = {names.get(annotation['category_id']) for annotation in coco.get('annotations', [])}
+        classes = (leaf.get('metainfo') or {}).get('classes') or tuple(names.values())
+        if not used & set(classes):
+            raise DataError(
+                f'{path} leaves no picture: it has {len(coco.get("annotations", []))} annotations, and none of the '
+                f'classes {tuple(classes)}; its categories are {tuple(names.values())}'
+            )
+
+
 def check_pictures(dataset: Any) -> None:
-    """Make sure that a data set is not empty, knows its classes, and has pictures of the sizes it names.
+    """Make sure that a data set knows its classes, and has pictures of the sizes it names.
 
     Looks at a sample of up to 50 pictures, spread over the whole.
 
@@ -71,8 +99,6 @@ def check_pictures(dataset: Any) -> None:
             f'{dataset.ann_file} knows only {len(dataset.cat_ids)} of the {len(classes)} classes {tuple(classes)}; '
             'set metainfo=dict(classes=...) of the data set to the names of its categories'
         )
-    if len(dataset) == 0:
-        raise DataError(f'{dataset.ann_file} has no picture with an annotation of the classes {tuple(classes)}')
     for index in np.unique(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int)):
         info = dataset.get_data_info(int(index))
         if '://' not in str(info.get('img_path', '://')):

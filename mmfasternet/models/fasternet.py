@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from numbers import Real
 
 import torch
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -15,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..checkpoint import FasterNetPretrainedInit
+from .arguments import as_integer, check_number
 from .pconv import PConv, num_convolved
 
 __all__ = ['FasterNet']
@@ -30,13 +30,16 @@ class LayerNorm2d(nn.LayerNorm):
 def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     """Build a norm over ``channels``, with every mistake in the config as one ValueError that names it."""
     cfg = dict(norm_cfg)
-    if cfg.get('type') == 'LN':
+    if cfg.get('type') in ('LN', nn.LayerNorm):
         # mmcv's own LN normalizes the last dimension, which is the width here.
         cfg['type'] = LayerNorm2d
     try:
         return build_norm_layer(cfg, channels)[1]
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'norm_cfg={dict(norm_cfg)} gives no norm for {channels} channels: {error}') from error
+    except (ArithmeticError, AssertionError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'norm_cfg={dict(norm_cfg)} gives no norm for {channels} channels: take type BN, SyncBN, LN, or GN with '
+            f'num_groups that divide them ({type(error).__name__}: {error})'
+        ) from error
 
 
 def build_activation(act_cfg: dict) -> nn.Module:
@@ -44,7 +47,10 @@ def build_activation(act_cfg: dict) -> nn.Module:
     try:
         return build_activation_layer(act_cfg)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'act_cfg={dict(act_cfg)} gives no activation: {error}') from error
+        raise ValueError(
+            f"act_cfg={dict(act_cfg)} gives no activation: take one such as dict(type='ReLU') "
+            f'({type(error).__name__}: {error})'
+        ) from error
 
 
 @contextmanager
@@ -232,12 +238,11 @@ class FasterNet(BaseModule):
                 dict(type='TruncNormal', layer='Conv2d', std=0.02),
                 dict(type='Constant', layer=['_BatchNorm', 'GroupNorm', 'LayerNorm'], val=1, bias=0),
             ]
+        check_init_cfg(init_cfg)
         super().__init__(init_cfg)
         settings = resolve_arch(arch, self.arch_settings)
         if drop_path_rate is None:
             drop_path_rate = settings['drop_path_rate']
-        check_integer('in_channels', in_channels, 1)
-        check_integer('frozen_stages', frozen_stages, -1, 4)
         check_number('drop_path_rate', drop_path_rate)
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate must be in [0, 1), but got {drop_path_rate}')
@@ -249,10 +254,10 @@ class FasterNet(BaseModule):
         check_config('act_cfg', act_cfg)
 
         self.arch = arch.lower() if isinstance(arch, str) else settings
-        self.in_channels = in_channels
+        self.in_channels = as_integer('in_channels', in_channels, 1)
         self.out_indices = resolve_out_indices(out_indices)
         self.out_norm = out_norm
-        self.frozen_stages = frozen_stages
+        self.frozen_stages = as_integer('frozen_stages', frozen_stages, -1, 4)
         self.norm_eval = norm_eval
         self._warned_of_fresh_norms = False
 
@@ -260,7 +265,7 @@ class FasterNet(BaseModule):
         # One rate per block of the whole network, in order.
         drop_path_rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
         channels = settings['embed_dims']
-        self.patch_embed = Embedding(in_channels, channels, norm_cfg)
+        self.patch_embed = Embedding(self.in_channels, channels, norm_cfg)
         # Stages and the merging layers between them share one list, so that stage i is entry 2i: the authors' keys.
         self.stages = nn.ModuleList()
         for i in range(max(self.out_indices) + 1):
@@ -398,11 +403,8 @@ def resolve_arch(arch: str | dict, arch_settings: dict[str, dict]) -> dict:
     depths = settings['depths']
     if not isinstance(depths, (list, tuple)) or len(depths) != 4:
         raise ValueError(f'depths of arch must be four numbers of blocks, but got {depths!r}')
-    settings['depths'] = tuple(depths)
-    for depth in depths:
-        check_integer('each of depths of arch', depth, 0)
-    channels = settings['embed_dims']
-    check_integer('embed_dims of arch', channels, 1)
+    settings['depths'] = tuple(as_integer('each of depths of arch', depth, 0) for depth in depths)
+    settings['embed_dims'] = channels = as_integer('embed_dims of arch', settings['embed_dims'], 1)
     check_number('mlp_ratio of arch', settings['mlp_ratio'])
     if int(channels * settings['mlp_ratio']) < 1:
         raise ValueError(f'mlp_ratio of arch must leave at least one hidden channel, but got {settings["mlp_ratio"]}')
@@ -419,26 +421,21 @@ def resolve_out_indices(out_indices: Sequence[int]) -> tuple[int, ...]:
     """The chosen stages in ascending order, checked."""
     if isinstance(out_indices, str) or not isinstance(out_indices, Sequence):
         raise TypeError(f'out_indices must be a sequence of stages from 0 to 3, but got {out_indices!r}')
-    for index in out_indices:
-        check_integer('each of out_indices', index, 0, 3)
-    if not out_indices or len(set(out_indices)) < len(out_indices):
+    stages = sorted({as_integer('each of out_indices', index, 0, 3) for index in out_indices})
+    if not stages or len(stages) < len(out_indices):
         raise ValueError(f'out_indices must name at least one stage and none twice, but got {tuple(out_indices)}')
-    return tuple(sorted(out_indices))
-
-
-def check_integer(name: str, value: int, lowest: int, highest: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f'{name} must be an int, but got {value!r}')
-    if value < lowest or (highest is not None and value > highest):
-        bounds = f'at least {lowest}' if highest is None else f'from {lowest} to {highest}'
-        raise ValueError(f'{name} must be {bounds}, but got {value}')
-
-
-def check_number(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f'{name} must be a number, but got {value!r}')
+    return tuple(stages)
 
 
 def check_config(name: str, value: dict) -> None:
     if not isinstance(value, dict):
         raise TypeError(f'{name} must be a dict such as dict(type=...), but got {value!r}')
+
+
+def check_init_cfg(init_cfg: dict | list[dict]) -> None:
+    configs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
+    if not isinstance(configs, (list, tuple)) or not all(isinstance(cfg, dict) for cfg in configs):
+        raise TypeError(
+            "init_cfg must be a dict such as dict(type='Pretrained', checkpoint=...), or a list of such, "
+            f'but got {init_cfg!r}'
+        )

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .arguments import as_integer, check_number
+
 __all__ = ['PConv', 'num_convolved']
 
 
@@ -20,11 +22,13 @@ def num_convolved(channels: int, partial_ratio: float) -> int:
 
     Raises:
         ValueError: If the ratio is outside (0, 1] or leaves no channel to convolve.
+        TypeError: If the ratio is not a number.
 
     Example:
         >>> num_convolved(40, 1 / 4)
         10
     """
+    check_number('partial_ratio', partial_ratio)
     if not 0 < partial_ratio <= 1:
         raise ValueError(f'partial_ratio must be in (0, 1], but got {partial_ratio}')
     # 100 * 0.29 is 28.999…: the small term keeps a ratio with an exact answer from losing a channel to rounding.
@@ -57,7 +61,7 @@ class PConv(nn.Module):
 
     Raises:
         ValueError: If an argument is out of its range, or the input is not an (N, c, H, W) map.
-        TypeError: If a size is not an integer.
+        TypeError: If a size is not an integer, or the ratio not a number.
 
     Example:
         >>> import torch
@@ -70,11 +74,9 @@ class PConv(nn.Module):
 
     def __init__(self, channels: int, partial_ratio: float = 1 / 4, kernel_size: int = 3, dilation: int = 1) -> None:
         super().__init__()
-        for name, value in dict(channels=channels, kernel_size=kernel_size, dilation=dilation).items():
-            if not isinstance(value, int):
-                raise TypeError(f'{name} must be an int, but got {value!r}')
-            if value < 1:
-                raise ValueError(f'{name} must be at least 1, but got {value}')
+        channels = as_integer('channels', channels, 1)
+        kernel_size = as_integer('kernel_size', kernel_size, 1)
+        dilation = as_integer('dilation', dilation, 1)
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd, so that height and width are kept, but got {kernel_size}')
         self.channels = channels

@@ -1,0 +1,6 @@
+"""Data sets that need no download."""
+
+from .shapes import CLASSES, draw_scene, make_shapes, semantic_map, statistics, statistics_table
+from .sheet import draw_sheet
+
+__all__ = ['CLASSES', 'draw_scene', 'draw_sheet', 'make_shapes', 'semantic_map', 'statistics', 'statistics_table']

@@ -1,0 +1,53 @@
+"""A dozen generated pictures, and a config that trains on them in seconds, shared by the tests that run tools."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmfasternet.datasets.shapes import make_shapes
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
+
+
+@pytest.fixture(scope='session')
+def shapes_root(tmp_path_factory) -> Path:
+    """Twelve pictures to train on and six to test on."""
+    return make_shapes(tmp_path_factory.mktemp('data') / 'shapes', num_train=12, num_val=6, size=(96, 128))
+
+
+@pytest.fixture
+def tiny_config(shapes_root, tmp_path) -> Path:
+    """The demo's config on those pictures: three epochs of three iterations."""
+    path = tmp_path / 'tiny.py'
+    path.write_text(
+        f"""_base_ = {str(DEMO_CONFIG)!r}
+data_root = {str(shapes_root)!r}
+train_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + '/annotations/instances_val.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=3, val_interval=3)
+default_hooks = dict(
+    logger=dict(interval=1),
+    checkpoint=dict(max_keep_ckpts=1),
+    visualization=dict(type='DetVisualizationHook'),
+)
+work_dir = {str(tmp_path / 'work')!r}
+"""
+    )
+    return path
+
+
+def run_tool(*command: object, **environment: str) -> subprocess.CompletedProcess:
+    """Run a command of this project in a process of its own."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, **environment}
+    environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), environment.get('PYTHONPATH', '')])
+    words = [str(word) for word in command]
+    if words[0].endswith('.py'):
+        words.insert(0, sys.executable)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
