@@ -1,14 +1,22 @@
 """From a config file and command-line options to the config that a tool runs."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from .errors import UserError
 
 __all__ = ['load_config', 'move_data_root']
+
+# What a scope's package is called in the two package sets.
+DISTRIBUTIONS = dict(
+    mmdet='onedl-mmdetection (or mmdet)',
+    mmseg='onedl-mmsegmentation (or mmsegmentation)',
+    mmpretrain='onedl-mmpretrain (or mmpretrain)',
+)
 
 
 def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str | None = None) -> Config:
@@ -27,7 +35,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
         The resolved config.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, or the package that its scope names is not installed.
 
     Example:
         >>> cfg = load_config('configs/mask_rcnn_fasternet_s.py', dict(data_root='/data/coco'))  # doctest: +SKIP
@@ -37,6 +45,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     if not Path(path).is_file():
         raise UserError(f'config {path} does not exist; give the path of a file such as configs/…/NAME.py')
     cfg = Config.fromfile(path)
+    scope = cfg.get('default_scope')
+    if scope in DISTRIBUTIONS and find_spec(scope) is None:
+        raise UserError(f'{path} needs {scope}, which is not installed: pip install {DISTRIBUTIONS[scope]}')
     old_root = cfg.get('data_root')
     cfg.merge_from_dict(cfg_options or {})
     new_root = (cfg_options or {}).get('data_root') or os.environ.get('MMDET_DATASETS')

@@ -68,7 +68,7 @@ def check_writable(work_dir: str | Path) -> None:
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """``CheckpointHook`` that removes an outdated checkpoint only after the new one stands.
+    """``CheckpointHook`` that removes an outdated checkpoint, or a former best one, only after the new one stands.
 
     Its options are those of mmengine's ``CheckpointHook``.
     """
@@ -79,10 +79,37 @@ class SafeCheckpointHook(CheckpointHook):
             # mmengine finds room in its list, and so removes nothing before it saves.
             outdated = self.keep_ckpt_ids.popleft()
         super()._save_checkpoint_with_step(runner, step, meta)
-        if outdated is not None and is_main_process():
-            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated))
-            if self.file_backend.isfile(path):
-                self.file_backend.remove(path)
+        if outdated is not None:
+            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        # mmengine removes the former best before it saves; without its path it finds nothing to remove.
+        former = self._best_paths()
+        self._set_best_paths(dict.fromkeys(former))
+        super()._save_best_checkpoint(runner, metrics)
+        new = self._best_paths()
+        self._set_best_paths({indicator: path or former.get(indicator) for indicator, path in new.items()})
+        for indicator, path in former.items():
+            if path and new.get(indicator) not in (None, path):
+                self._remove(path)
+
+    def _best_paths(self) -> dict[str, str | None]:
+        """Metric → best checkpoint so far; mmengine keeps one metric and several in different places."""
+        if not self.save_best:
+            return {}
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _set_best_paths(self, paths: dict[str, str | None]) -> None:
+        if len(paths) == 1:
+            (self.best_ckpt_path,) = paths.values()
+        elif paths:
+            self.best_ckpt_path_dict = dict(paths)
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)
 
 
 @RUNNERS.register_module()

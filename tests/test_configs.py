@@ -102,6 +102,12 @@ def test_missing_config_is_one_sentence():
         load_config('no/such.py')
 
 
+def test_a_package_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr('mmfasternet.config.find_spec', lambda name: None)
+    with pytest.raises(UserError, match=r'needs mmdet, which is not installed: pip install onedl-mmdetection'):
+        coco_config('t0')
+
+
 def test_basenames_are_unique():
     """MIM looks configs up by basename."""
     names = [path.name for path in CONFIGS.rglob('*.py')]

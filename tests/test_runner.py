@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 from conftest import ROOT, run_tool
+from mmengine.logging import MessageHub
 from mmengine.registry import RUNNERS
 from torch.nn.parallel import DistributedDataParallel
 
@@ -14,7 +16,7 @@ from mmfasternet import FasterNet
 from mmfasternet.checkpoint import CheckpointError
 from mmfasternet.config import load_config
 from mmfasternet.errors import UserError
-from mmfasternet.runner import latest_checkpoint
+from mmfasternet.runner import SafeCheckpointHook, latest_checkpoint
 from mmfasternet.safe_load import read_checkpoint
 
 TRAIN = ROOT / 'tools/train.py'
@@ -163,7 +165,7 @@ def test_a_backbone_is_no_detector(build_runner, tmp_path):
         runner.load_or_resume()
 
 
-def test_heads_for_other_classes_start_afresh_in_training_alone(build_runner, whole_file, caplog):
+def test_heads_for_other_classes_start_afresh_in_training_alone(build_runner, whole_file):
     def more_classes(entries):
         for part, rows in dict(fc_cls=10, fc_reg=40).items():
             for kind in ('weight', 'bias'):
@@ -176,7 +178,7 @@ def test_heads_for_other_classes_start_afresh_in_training_alone(build_runner, wh
     with pytest.raises(CheckpointError, match='5 of another shape'):
         build_runner(load_from=changed).test()
     # Zero epochs: only what precedes the first iteration runs.
-    runner = build_runner(load_from=changed, **{'train_cfg.max_epochs': 0})
+    runner = build_runner(load_from=changed, param_scheduler=None, **{'train_cfg.max_epochs': 0})
     runner.train()
     log = (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
     assert '5 entries are of heads for another number of classes' in log
@@ -232,3 +234,25 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
     for name, gradient in one.items():
         assert gradient.abs().max() > 0
         torch.testing.assert_close(two[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize('save_best', ['box AP', ['box AP', 'mask AP']])
+def test_a_former_best_checkpoint_outlives_the_save_of_the_next(tmp_path, save_best):
+    hook = SafeCheckpointHook(interval=1, save_best=save_best, rule='greater')
+    beside = []  # what lay there in the moment of each save
+
+    def save(out_dir, filename, **kwargs):
+        beside.append({path.name for path in tmp_path.iterdir()})
+        (Path(out_dir) / filename).write_text('')
+
+    logger = SimpleNamespace(info=print)
+    runner = SimpleNamespace(
+        work_dir=str(tmp_path), message_hub=MessageHub(str(tmp_path)), logger=logger, save_checkpoint=save, iter=0
+    )
+    hook.before_train(runner)
+    for runner.epoch, ap in enumerate([0.1, 0.3, 0.2, 0.4], start=1):
+        hook._save_best_checkpoint(runner, {'box AP': ap, 'mask AP': ap})
+    best = {f'best_{kind} AP_epoch_4.pth' for kind in (['box'] if isinstance(save_best, str) else ['box', 'mask'])}
+    assert {path.name for path in tmp_path.iterdir()} == best
+    assert 'best_box AP_epoch_3.pth' not in set().union(*beside)
+    assert 'best_box AP_epoch_2.pth' in beside[-1]

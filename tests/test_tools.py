@@ -51,9 +51,7 @@ def test_two_processes_report_the_ap_of_one(trained, tmp_path):
         TOOLS / 'dist_test.sh', config, checkpoint, 2, '--work-dir', tmp_path / 'two', *options, PORT='29777'
     )
     assert one.returncode == 0 and two.returncode == 0, one.stderr + two.stderr
-    metrics = [
-        json.loads(next((tmp_path / run).glob('*/*.json')).read_text()) for run in ('one', 'two')
-    ]
+    metrics = [json.loads(next((tmp_path / run).glob('*/*.json')).read_text()) for run in ('one', 'two')]
     for key, value in metrics[0].items():
         if key.startswith('coco/'):
             assert metrics[1][key] == pytest.approx(value, abs=1e-6), key
@@ -62,8 +60,16 @@ def test_two_processes_report_the_ap_of_one(trained, tmp_path):
 @pytest.mark.slow
 def test_flip_tta_and_drawing(trained, tmp_path):
     config, checkpoint = trained
+    refused = run_tool(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta')
+    assert 'error: --tta works for detectors without masks' in refused.stderr
+    boxes_alone = [
+        'model.roi_head.mask_head=None',
+        'model.roi_head.mask_roi_extractor=None',
+        'test_evaluator.metric=bbox',
+    ]
     drawn = run_tool(
-        TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta', '--show-dir', 'drawn'
+        *(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta', '--show-dir', 'drawn'),
+        *('--cfg-options', *boxes_alone),
     )
     assert drawn.returncode == 0, drawn.stderr
     assert len(list(tmp_path.glob('*/drawn/*.png'))) > 0

@@ -18,7 +18,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score to draw and write; default: 0.3')
     parser.add_argument('--batch-size', type=int, default=1, help='pictures at a time; default: 1')
     parser.add_argument('--device', help='such as cpu or cuda:0; default: a GPU if there is one')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle anything that the checkpoint asks for')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='unpickle anything that the checkpoint asks for'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override, as key=value')
     return parser.parse_args()
 
@@ -32,9 +34,7 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     use_safe_reader(trust=args.trust_checkpoint)
     pictures = find_pictures(args.inputs)
-    path = predict_pictures(
-        cfg, args.checkpoint, pictures, args.out_dir, args.score_thr, args.batch_size, args.device
-    )
+    path = predict_pictures(cfg, args.checkpoint, pictures, args.out_dir, args.score_thr, args.batch_size, args.device)
     print(f'{len(pictures)} drawn pictures in {args.out_dir}/vis, detections in {path}')
 
 

@@ -21,7 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='folder for drawn predictions, made under work_dir/timestamp')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows each picture')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation (horizontal flip)')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle anything that the checkpoint asks for')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='unpickle anything that the checkpoint asks for'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
@@ -33,13 +35,13 @@ def parse_args() -> argparse.Namespace:
 
 def use_flip_tta(cfg: Config) -> None:
     """Test every picture as it is and flipped, unless the config has a ``tta_model`` of its own."""
+    if cfg.model.get('roi_head', {}).get('mask_head'):
+        raise UserError('--tta works for detectors without masks: mmdet merges boxes alone; test this one without it')
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
     if 'tta_model' not in cfg:
-        cfg.tta_model = dict(
-            type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
-        )
+        cfg.tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
     if 'tta_pipeline' not in cfg:
         meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]

@@ -129,10 +129,10 @@ def draw_scene(
     Args:
         rng: Where all choices come from.
         size: Height and width in pixels, each at least 96.
-        difficulty: 0 to 1. Grows with it: the noise on everything (standard deviation 5 to 35 grey levels), the clutter
-            in the background (0 to 24 strokes and blobs that are no objects), how often a shape is put against another
-            (never to always) and the largest share of one that others may hide (0 to 80 %). Falls with it: the least
-            distance of a shape's colour from what lies under it (120 to 40 grey levels).
+        difficulty: 0 to 1. With it grow the noise on everything (standard deviation 5 to 35 grey levels) and the clutter
+            in the background (0 to 24 strokes and blobs that are no objects), with its square root how often a shape is
+            put against another (never to always) and the largest share of one that others may hide (0 to 80 %). The
+            least distance of a shape's colour from what lies under it falls with it (120 to 40 grey levels).
 
     Returns:
         The picture, uint8 (H, W, 3), and its instances from the lowest to the topmost.
@@ -265,15 +265,16 @@ def _place(
 ) -> tuple[int, np.ndarray] | None:
     """Finds a class and a coverage for the next shape; None where no try leaves enough of it and of those below it."""
     label = int(rng.integers(len(CLASSES)))
+    overlap = np.sqrt(difficulty)  # so that many are occluded before noise and clutter make them hard to tell
     for _ in range(TRIES):
         side = min(size) * np.exp(rng.uniform(np.log(1 / 9), np.log(0.65)))
         centre = rng.uniform(side / 2, np.subtract(size, side / 2))
-        if instances and rng.random() < difficulty:
+        if instances and rng.random() < overlap:
             under = np.argwhere(instances[rng.integers(len(instances))].visible)
             centre = under[rng.integers(len(under))] + rng.normal(0, side / 2, 2)
         coverage = _coverage(_outline(rng, label, side, centre), size)
         full = coverage >= 0.5
-        least = [MIN_VISIBLE, *(max(MIN_VISIBLE, (1 - 0.8 * difficulty) * below.full.sum()) for below in instances)]
+        least = [MIN_VISIBLE, *(max(MIN_VISIBLE, (1 - 0.8 * overlap) * below.full.sum()) for below in instances)]
         left = [full.sum(), *((below.visible & ~full).sum() for below in instances)]
         if np.all(np.greater_equal(left, least)):
             return label, coverage

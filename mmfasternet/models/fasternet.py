@@ -97,12 +97,17 @@ class FasterNetBlock(nn.Module):
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled():
-            # The recomputation sees each batch a second time; BN must not count it twice.
-            return checkpoint(
-                self._forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), spare_bn_buffers(self))
-            )
+        if self.with_cp and torch.is_grad_enabled() and not torch.jit.is_tracing():
+            return self._checkpointed_forward(x)
         return self._forward(x)
+
+    # torch.compile, which has a recomputation of its own, does not know contexts.
+    @torch.compiler.disable
+    def _checkpointed_forward(self, x: Tensor) -> Tensor:
+        # The recomputation sees each batch a second time; BN must not count it twice.
+        return checkpoint(
+            self._forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), spare_bn_buffers(self))
+        )
 
     def _forward(self, x: Tensor) -> Tensor:
         out = self.mlp(self.spatial_mixing(x))
@@ -263,7 +268,7 @@ class FasterNet(BaseModule):
 
         depths = settings['depths']
         # One rate per block of the whole network, in order.
-        drop_path_rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        drop_path_rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
         channels = settings['embed_dims']
         self.patch_embed = Embedding(self.in_channels, channels, norm_cfg)
         # Stages and the merging layers between them share one list, so that stage i is entry 2i: the authors' keys.
@@ -331,8 +336,10 @@ class FasterNet(BaseModule):
         init_cfg = self.init_cfg
         configs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
         self.init_cfg = [dict(cfg, type=FasterNetPretrainedInit) if is_pretrained(cfg) else cfg for cfg in configs]
-        super().init_weights()
-        self.init_cfg = init_cfg
+        try:
+            super().init_weights()
+        finally:
+            self.init_cfg = init_cfg
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:

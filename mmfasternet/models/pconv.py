@@ -51,7 +51,9 @@ class PConv(nn.Module):
 
     This is the PConv of *Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks* (CVPR 2023), section 3.2 and
     Fig. 4, and not the mask-aware "partial convolution" of image inpainting. Its convolution has stride 1, no bias and
-    keeps height and width. The module also works alone, in any other network.
+    keeps height and width. The module also works alone, in any other network. Where ``torch.compile`` meets batches of
+    one and changing sizes, Inductor needs ``options=dict(layout_optimization=False)``: it can't sort the strides of any
+    convolution over a part of a map then.
 
     Args:
         channels: Channels c of input and output.
