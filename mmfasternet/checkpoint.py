@@ -217,12 +217,12 @@ def describe_arch(state_dict: StateDict, arch_settings: dict[str, dict]) -> str 
     blocks = [re.match(r'stages\.([0246])\.blocks\.(\d+)\.', key) for key in state_dict]
     counts = [{int(m[2]) for m in blocks if m and int(m[1]) == 2 * stage} for stage in range(4)]
     embed_dims = state_dict['patch_embed.proj.weight'].shape[0]
-    arch = dict(embed_dims=embed_dims, depths=tuple(len(count) for count in counts), mlp_ratio=2, partial_ratio=1 / 4)
-    ratios = dict(mlp_ratio='mlp.0.weight', partial_ratio='spatial_mixing.partial_conv3.weight')
-    for ratio, key in ratios.items():
+    usual = dict(mlp_ratio=2, partial_ratio=1 / 4)
+    arch = dict(embed_dims=embed_dims, depths=tuple(len(count) for count in counts), **usual)
+    for ratio, key in dict(mlp_ratio='mlp.0.weight', partial_ratio='spatial_mixing.partial_conv3.weight').items():
         if (weight := state_dict.get(f'stages.0.blocks.0.{key}')) is not None:
             arch[ratio] = weight.shape[0] / embed_dims
-    names = [name for name, settings in arch_settings.items() if {**settings, **arch} == {**arch, **settings}]
+    names = [name for name, settings in arch_settings.items() if {**usual, **settings}.items() >= arch.items()]
     return names[0] if names else arch
 
 

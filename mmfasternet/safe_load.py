@@ -87,8 +87,9 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool =
     except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # a damaged pickle can fail in any way
+        reason = ' '.join(str(error).split())
         raise CheckpointError(
-            f'{path} can not be read as a checkpoint ({type(error).__name__}: {error}); it may be truncated '
+            f'{path} can not be read as a checkpoint ({type(error).__name__}: {reason}); it may be truncated '
             f'({path.stat().st_size:,} bytes here) or of another kind. Download or save it again.'
         ) from error
 

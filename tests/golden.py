@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,11 @@ def golden_shapes(arch: str, kind: str) -> dict[str, list[int]]:
 
 def golden_state_dict(arch: str, kind: str = 'detection') -> dict[str, Tensor]:
     """The state dict that the golden outputs were computed with."""
+    return dict(cached_state_dict(arch, kind))
+
+
+@cache
+def cached_state_dict(arch: str, kind: str) -> dict[str, Tensor]:
     return make_state_dict(golden_shapes(arch, kind))
 
 

@@ -85,7 +85,9 @@ def test_outputs_are_the_authors(arch):
 
 @pytest.mark.parametrize('arch', ARCHS)
 def test_trunk_is_timms(arch, tmp_path):
-    peer = randomize(timm.create_model(f'fasternet_{arch}', num_classes=7)).eval()
+    with torch.device('meta'):  # spares timm's own initialization
+        peer = timm.create_model(f'fasternet_{arch}', num_classes=7)
+    peer = randomize(peer.to_empty(device='cpu')).eval()
     path = tmp_path / 'timm.pth'
     torch.save(peer.state_dict(), path)
     model = FasterNet(arch, out_norm=False, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
@@ -151,8 +153,7 @@ def test_in_channels():
 @pytest.mark.parametrize('arch', ARCHS)
 def test_gradients_reach_every_parameter(arch):
     model = FasterNet(arch, drop_path_rate=0.0)
-    model.init_weights()
-    outs = model(torch.randn(2, 3, 64, 64))
+    outs = model(torch.randn(2, 3, 64, 32))
     sum_of(outs).backward()
     assert all(out.isfinite().all() for out in outs)
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -512,12 +513,12 @@ def test_onnx(dynamo, tmp_path):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('with_cp', [False, True])
 def test_compile(with_cp):
-    model = randomize(FasterNet(TINY, out_indices=(0,), with_cp=with_cp))
+    """The graphs that torch.compile takes; test_pconv.py has the code that Inductor makes of them."""
+    model = randomize(FasterNet(TINY, out_indices=(0, 1), with_cp=with_cp))
     peer = copy.deepcopy(model)
-    compiled = torch.compile(model, dynamic=True)
+    compiled = torch.compile(model, dynamic=True, backend='aot_eager')
     for shape in [(2, 3, 64, 96), (3, 3, 97, 130)]:
         image = torch.randn(shape)
         outs, expected = compiled(image), peer(image)
@@ -595,7 +596,7 @@ def test_autocast():
         (dict(norm_cfg=dict(type='BM')), ValueError, "norm_cfg={'type': 'BM'} gives no norm .* BN, SyncBN, LN"),
         (dict(norm_cfg=dict(type='BN', epsilon=1)), ValueError, "norm_cfg=.*unexpected keyword argument 'epsilon'"),
         (dict(norm_cfg=dict(type='GN')), ValueError, 'norm_cfg=.* for 8 channels.*num_groups'),
-        (dict(norm_cfg=dict(type='GN', num_groups=3)), ValueError, r'norm_cfg=.*8\) must be divisible by num_groups'),
+        (dict(norm_cfg=dict(type='GN', num_groups=3)), ValueError, 'norm_cfg=.*must be divisible by num_groups'),
         (dict(norm_cfg=dict(type='GN', num_groups=0)), ValueError, 'norm_cfg=.* for 8 channels'),
         (dict(act_cfg='ReLU'), TypeError, 'act_cfg must be a dict'),
         (dict(act_cfg={}), ValueError, r"act_cfg={} gives no activation: .*type='ReLU'"),

@@ -334,7 +334,8 @@ class FasterNet(BaseModule):
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says; pre-trained files are converted, checked and loaded whole."""
         init_cfg = self.init_cfg
-        configs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
+        # Files last, as in mmengine, so that no other entry overwrites them.
+        configs = sorted([init_cfg] if isinstance(init_cfg, dict) else init_cfg, key=is_pretrained)
         self.init_cfg = [dict(cfg, type=FasterNetPretrainedInit) if is_pretrained(cfg) else cfg for cfg in configs]
         try:
             super().init_weights()
