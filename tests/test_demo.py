@@ -2,6 +2,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -91,8 +92,7 @@ def demo(tmp_path, monkeypatch):
         work = Path(options['--work-dir'])
         work.mkdir(parents=True, exist_ok=True)
         if command[1].endswith('train.py'):
-            (work / 'epoch_1.pth').touch()
-            (work / 'last_checkpoint').write_text(str(work / 'epoch_1.pth'))
+            torch.save({}, work / 'epoch_1.pth')
         else:
             run = work / f'20240101_00000{len(demo.commands)}'
             run.mkdir()
@@ -110,13 +110,11 @@ def test_demo_calls_its_parts_and_reports(demo, capfd):
     demo.main()
     train, test = demo.commands
     assert train[:3] == [sys.executable, str(ROOT / 'tools/train.py'), str(CONFIG)]
-    assert test[1:6] == [
-        'test',
-        'mmfasternet',
-        str(CONFIG),
-        '--checkpoint',
-        'work_dirs/mask_rcnn_fasternet_t0_shapes_quick/epoch_1.pth',
-    ]
+    checkpoint = 'work_dirs/mask_rcnn_fasternet_t0_shapes_quick/epoch_1.pth'
+    if any(metadata.distributions(name='onedl-mim')):
+        assert test[1:6] == ['test', 'mmfasternet', str(CONFIG), '--checkpoint', checkpoint]
+    else:  # openmim misses a checkout
+        assert test[1:4] == [str(ROOT / 'tools/test.py'), str(CONFIG), checkpoint]
     assert '--resume' in train and 'data_root=data/shapes_quick/' in train and 'data_root=data/shapes_quick/' in test
     printed = capfd.readouterr().out
     for words in ('0.200', '0.375', 'occluded', 'box AP', 'mask AP', 'sheet.png', 'together'):

@@ -77,7 +77,7 @@ def test_what_hides_and_what_is_hidden():
 
 @pytest.mark.parametrize('label', range(len(CLASSES)))
 def test_area_is_that_of_a_square_of_the_size_whatever_the_class(label):
-    outlines = module._outline(np.random.default_rng(label), label, 60.0, np.array([96.0, 128.0]))
+    outlines = module._outline(label, 60.0, 0.3 * label, np.array([96.0, 128.0]))
     coverage = module._coverage(outlines, (192, 256))
     assert coverage.sum() == pytest.approx(60**2, rel=0.03)
     if CLASSES[label] != 'triangle':  # its corners have their mean in the centre as well, but not its pixels

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import mmengine
@@ -18,6 +19,7 @@ from mmengine.config import Config
 from rich.table import Table
 
 from mmfasternet.datasets import draw_sheet, make_shapes, statistics_table
+from mmfasternet.runner import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
@@ -33,22 +35,24 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     config = Config.fromfile(CONFIG)
-    data, work, shapes, options = Path(config.data_root), Path(config.work_dir), config.shapes, []
+    data, work, shapes = Path(config.data_root), Path('work_dirs', CONFIG.stem), config.shapes
+    options = []
     if args.quick:
         data, work = Path(f'{data}_quick'), Path(f'{work}_quick')
         shapes = dict(shapes, num_train=16, num_val=10)
-        options = ['--cfg-options', f'data_root={data}/', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
+        options = ['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
+    # Always named, so that MMDET_DATASETS of somebody who has COCO does not move the demo's data.
+    options = ['--cfg-options', f'data_root={data}/', *options]
 
     times = {}
     with part('generate', times):
         make_shapes(data, **shapes)
     with part('train', times):
         call(sys.executable, ROOT / 'tools/train.py', CONFIG, '--work-dir', work, '--resume', *options)
-    checkpoint = Path((work / 'last_checkpoint').read_text())
+    checkpoint = Path(latest_checkpoint(work))
     tested, predictions = work / 'test', work / 'predictions.pkl'
     with part('test', times):
-        mim = [Path(sys.executable).with_name('mim'), 'test', 'mmfasternet', CONFIG, '--checkpoint', checkpoint]
-        call(*mim, '--work-dir', tested, '--out', predictions, *options)
+        call(*test_command(checkpoint), '--work-dir', tested, '--out', predictions, *options)
     with part('draw', times):
         annotations = data / 'annotations/instances_val.json'
         sheet = draw_sheet(mmengine.load(predictions), annotations, data / 'val', work / 'sheet.png')
@@ -67,6 +71,16 @@ def part(name: str, times: dict[str, float]) -> Iterator[None]:
     start = time.perf_counter()
     yield
     times[name] = time.perf_counter() - start
+
+
+def test_command(checkpoint: Path) -> list[str | Path]:
+    """The command that tests the checkpoint through MIM, or without it where MIM is openmim.
+
+    openmim (0.3.9) looks for an installed package's tools in site-packages alone, so that it misses a checkout.
+    """
+    if any(metadata.distributions(name='onedl-mim')):
+        return [Path(sys.executable).with_name('mim'), 'test', 'mmfasternet', CONFIG, '--checkpoint', checkpoint]
+    return [sys.executable, ROOT / 'tools/test.py', CONFIG, checkpoint]
 
 
 def call(*command: str | Path) -> None:

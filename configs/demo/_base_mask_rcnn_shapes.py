@@ -1,9 +1,14 @@
 # Mask R-CNN made light, for the generated shapes: trained from scratch on two CPU cores within minutes.
 # A config on this base names the backbone and the neck's in_channels.
+#
+# What made the difference, on two cores: a backbone initialized by Kaiming's rule learns its first features in half the
+# iterations of the truncated normal; half of few RoIs positive; flips that leave the shapes upright; a learning rate of
+# 1e-3 (3e-3 learns no classes). Noise, clutter and free angles of a higher difficulty cost AP, and time most of all.
 _base_ = ['../_base_/mask_rcnn_fpn.py', '../_base_/runtime.py']
 
-# What tools/make_shapes.py generates: of these objects a third is occluded and nearly half has under 32² pixels.
-shapes = dict(num_train=600, num_val=120, size=(192, 256), difficulty=0.5, seed=0)
+# What tools/demo.py generates: six classes, 2 to 8 objects in a picture, a quarter and more of them occluded, as many
+# under 32² pixels. Upright, bright shapes on grey, textured ground; difficulty 1 turns them and gives all any colour.
+shapes = dict(num_train=600, num_val=120, size=(192, 256), difficulty=0.1, seed=0)
 classes = ('circle', 'triangle', 'square', 'star', 'ring', 'cross')
 data_root = 'data/shapes/'
 
@@ -17,17 +22,16 @@ model = dict(
         anchor_generator=dict(scales=[6], ratios=[1.0], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        # RoIAlign runs on one core, and at mmcv's defaults takes a third of the time. One sample per bin is enough
-        # where a RoI goes to the level on which it is about 14 cells wide (finest_scale=28).
-        bbox_roi_extractor=dict(out_channels=64, finest_scale=28, roi_layer=dict(sampling_ratio=1)),
+        # RoIAlign runs on one core, and at mmcv's default of an adaptive number of samples takes a third of the time.
+        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1)),
         bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=len(classes), reg_class_agnostic=True),
-        mask_roi_extractor=dict(out_channels=64, finest_scale=28, roi_layer=dict(sampling_ratio=1)),
+        mask_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1)),
         mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64, num_classes=len(classes), norm_cfg=norm_cfg),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
         rpn_proposal=dict(nms_pre=400, max_per_img=100),
-        rcnn=dict(sampler=dict(num=64)),
+        rcnn=dict(sampler=dict(num=32, pos_fraction=0.5)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=400, max_per_img=100), rcnn=dict(max_per_img=50)),
 )
@@ -35,7 +39,7 @@ model = dict(
 dataset_type = 'CocoDataset'
 load_data = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,  # a picture is read in 3 ms; a process of its own would take more from the training
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
@@ -46,7 +50,7 @@ train_dataloader = dict(
         data_prefix=dict(img='train/'),
         pipeline=[
             *load_data,
-            dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+            dict(type='RandomFlip', prob=0.5),
             dict(type='PackDetInputs'),
         ],
     ),
@@ -73,12 +77,12 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 
-max_epochs = 6
+max_epochs = 4
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=10),
 )

@@ -1,3 +1,5 @@
 _base_ = './_base_mask_rcnn_shapes.py'
-model = dict(backbone=dict(type='FasterNet', arch='t0'), neck=dict(in_channels=[40, 80, 160, 320]))
-work_dir = 'work_dirs/mask_rcnn_fasternet_t0_shapes'
+model = dict(
+    backbone=dict(type='FasterNet', arch='t0', init_cfg=dict(type='Kaiming', layer='Conv2d')),
+    neck=dict(in_channels=[40, 80, 160, 320]),
+)

@@ -8,6 +8,7 @@ pixel. Everything is a function of the seed: nothing is downloaded.
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,17 +123,19 @@ def draw_scene(
 ) -> tuple[np.ndarray, list[Instance]]:
     """Paints two to eight shapes on a textured background, later ones over earlier ones.
 
-    Sizes (the square root of a shape's area) are log-uniform from 1/9 to 0.65 of the picture's shorter side whatever
-    the class; so are angles, colours and textures. The border may cut a shape. One that would leave too little of
-    another to be seen is placed elsewhere.
+    Sizes (the square root of a shape's area) are log-uniform from 1/8 to 0.65 of the picture's shorter side. Sizes,
+    angles, colours and textures are drawn alike for every class. The border may cut a shape. One that would leave too
+    little of another to be seen is placed elsewhere.
 
     Args:
         rng: Where all choices come from.
         size: Height and width in pixels, each at least 96.
-        difficulty: 0 to 1. With it grow the noise on everything (standard deviation 5 to 35 grey levels) and the clutter
-            in the background (0 to 24 strokes and blobs that are no objects), with its square root how often a shape is
-            put against another (never to always) and the largest share of one that others may hide (0 to 80 %). The
-            least distance of a shape's colour from what lies under it falls with it (120 to 40 grey levels).
+        difficulty: 0 to 1. With it grow the noise on everything (standard deviation 5 to 35 grey levels), the clutter
+            in the background (0 to 24 strokes and blobs that are no objects), the angles (upright to 60° either way),
+            and with its square root how often a shape is put against another (never to always) and the largest share
+            of one that others may hide (0 to 80 %). With it fall the distance of a shape's colour from what lies under
+            it (at least 120 to 40 grey levels) and what tells objects by colour alone: bright hues for them and greys
+            for the background at 0, any colour for both at 1.
 
     Returns:
         The picture, uint8 (H, W, 3), and its instances from the lowest to the topmost.
@@ -146,9 +149,9 @@ def draw_scene(
         ((192, 256, 3), (192, 256))
     """
     _check_scene(size, difficulty)
-    image = _material(rng, size, rng.uniform(0, 255, 3), difficulty)
+    image = _material(rng, size, _dull(rng, difficulty), difficulty)
     for _ in range(round(24 * difficulty)):
-        _paint(rng, image, _coverage(_clutter(rng, size), size), difficulty)
+        _paint(rng, image, _coverage(_clutter(rng, size), size), difficulty, _dull)
 
     instances = []
     for _ in range(rng.integers(*NUM_OBJECTS, endpoint=True)):
@@ -160,7 +163,7 @@ def draw_scene(
         for below in instances:
             below.visible &= ~full
         instances.append(Instance(label, full, full.copy()))
-        _paint(rng, image, coverage, difficulty)
+        _paint(rng, image, coverage, difficulty, _bright)
     return image.clip(0, 255).round().astype(np.uint8), instances
 
 
@@ -267,12 +270,13 @@ def _place(
     label = int(rng.integers(len(CLASSES)))
     overlap = np.sqrt(difficulty)  # so that many are occluded before noise and clutter make them hard to tell
     for _ in range(TRIES):
-        side = min(size) * np.exp(rng.uniform(np.log(1 / 9), np.log(0.65)))
+        side = min(size) * np.exp(rng.uniform(np.log(1 / 8), np.log(0.65)))
         centre = rng.uniform(side / 2, np.subtract(size, side / 2))
         if instances and rng.random() < overlap:
             under = np.argwhere(instances[rng.integers(len(instances))].visible)
             centre = under[rng.integers(len(under))] + rng.normal(0, side / 2, 2)
-        coverage = _coverage(_outline(rng, label, side, centre), size)
+        turn = rng.uniform(-np.pi / 3, np.pi / 3) * difficulty
+        coverage = _coverage(_outline(label, side, turn, centre), size)
         full = coverage >= 0.5
         least = [MIN_VISIBLE, *(max(MIN_VISIBLE, (1 - 0.8 * overlap) * below.full.sum()) for below in instances)]
         left = [full.sum(), *((below.visible & ~full).sum() for below in instances)]
@@ -281,8 +285,8 @@ def _place(
     return None
 
 
-def _outline(rng: np.random.Generator, label: int, side: float, centre: np.ndarray) -> list[np.ndarray]:
-    """Outlines of one shape as (y, x) in pixels, turned at random; its area is that of a square of the given side.
+def _outline(label: int, side: float, turn: float, centre: np.ndarray) -> list[np.ndarray]:
+    """Outlines of one shape as (y, x) in pixels, turned by radians; its area is that of a square of the given side.
 
     All outlines are filled at once by the even-odd rule, hence the ring's hole.
     """
@@ -290,20 +294,19 @@ def _outline(rng: np.random.Generator, label: int, side: float, centre: np.ndarr
         case 'circle':
             outlines = [_polygon(64)]
         case 'triangle':
-            outlines = [_polygon(3)]
+            outlines = [_polygon(3) @ _rotation(np.pi / 2)]
         case 'square':
-            outlines = [_polygon(4)]
+            outlines = [_polygon(4) @ _rotation(np.pi / 4)]
         case 'star':
-            outlines = [_polygon(10) * np.tile([1, 0.45], 5)[:, None]]
+            outlines = [_polygon(10) * np.tile([1, 0.45], 5)[:, None] @ _rotation(np.pi / 2)]
         case 'ring':
             outlines = [_polygon(64), _polygon(64)[::-1] * 0.55]  # the hole runs backwards: its area counts as negative
         case 'cross':
             arm, end = 1, 3
             quarter = np.array([[end, arm], [arm, arm], [arm, end]])
-            outlines = [np.concatenate([quarter @ _rotation(turn * np.pi / 2) for turn in range(4)])]
+            outlines = [np.concatenate([quarter @ _rotation(k * np.pi / 2) for k in range(4)])]
     area = abs(sum(_signed_area(outline) for outline in outlines))
-    turn = _rotation(rng.uniform(0, 2 * np.pi))
-    return [outline @ turn * (side / np.sqrt(area)) + centre for outline in outlines]
+    return [outline @ _rotation(turn) * (side / np.sqrt(area)) + centre for outline in outlines]
 
 
 def _clutter(rng: np.random.Generator, size: tuple[int, int]) -> list[np.ndarray]:
@@ -341,7 +344,26 @@ def _coverage(outlines: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def _paint(rng: np.random.Generator, image: np.ndarray, coverage: np.ndarray, difficulty: float) -> None:
+def _dull(rng: np.random.Generator, difficulty: float) -> np.ndarray:
+    """Colour of background and clutter: a grey, tinted with the difficulty."""
+    return rng.uniform(30, 225) + rng.normal(0, 60 * difficulty, 3)
+
+
+def _bright(rng: np.random.Generator, difficulty: float) -> np.ndarray:
+    """Colour of an object: any hue, bright where the difficulty is low."""
+    while True:
+        colour = rng.uniform(0, 255, 3)
+        if np.ptp(colour) >= 200 * (1 - difficulty):
+            return colour
+
+
+def _paint(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    coverage: np.ndarray,
+    difficulty: float,
+    draw_colour: Callable[[np.random.Generator, float], np.ndarray],
+) -> None:
     """Covers part of the picture with a material whose colour stands out from what lies there."""
     left, top, width, height = cv2.boundingRect((coverage > 0).astype(np.uint8))
     if not width:  # clutter may lie outside
@@ -349,9 +371,9 @@ def _paint(rng: np.random.Generator, image: np.ndarray, coverage: np.ndarray, di
     window = np.s_[top : top + height, left : left + width]
     under, coverage = image[window], coverage[window][..., None]
     mean = (under * coverage).sum((0, 1)) / coverage.sum()
-    colour = rng.uniform(0, 255, 3)
+    colour = draw_colour(rng, difficulty)
     while np.linalg.norm(colour - mean) < 120 - 80 * difficulty:
-        colour = rng.uniform(0, 255, 3)
+        colour = draw_colour(rng, difficulty)
     under += coverage * (_material(rng, (height, width), colour, difficulty) - under)
 
 
@@ -391,7 +413,7 @@ def _write_split(
             annotations.append(dict(id=len(annotations) + 1, image_id=index, **_annotation(instance)))
 
     coco = dict(
-        info=dict(description='Shapes, generated by mmfasternet', version=str(VERSION), year=2024),
+        info=dict(description='Shapes, generated by mmfasternet', version=str(VERSION)),
         licenses=[dict(id=1, name='CC0 1.0', url='https://creativecommons.org/publicdomain/zero/1.0/')],
         categories=[dict(id=index, name=name, supercategory='shape') for index, name in enumerate(CLASSES, 1)],
         images=images,
