@@ -7,7 +7,7 @@ from typing import Any
 
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pycocotools import mask as rle
 from torch import nn
 
@@ -55,7 +55,7 @@ def find_pictures(path: str | Path) -> dict[Path, tuple[int, int]]:
         try:
             with Image.open(picture) as image:
                 sizes[picture] = image.size
-        except (OSError, UnidentifiedImageError) as error:
+        except OSError as error:
             raise UserError(f'{picture} can not be read as a picture: {error}') from error
     return sizes
 
