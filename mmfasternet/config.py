@@ -35,7 +35,8 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
         The resolved config.
 
     Raises:
-        UserError: If there is no such file, or the package that its scope names is not installed.
+        UserError: If there is no such file, an import of it fails, or the package that its scope names is not
+            installed.
 
     Example:
         >>> cfg = load_config('configs/mask_rcnn_fasternet_s.py', dict(data_root='/data/coco'))  # doctest: +SKIP
@@ -44,7 +45,14 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     """
     if not Path(path).is_file():
         raise UserError(f'config {path} does not exist; give the path of a file such as configs/…/NAME.py')
-    cfg = Config.fromfile(path)
+    try:
+        cfg = Config.fromfile(path)
+    except ImportError as error:
+        # mmengine wraps what a custom import raised in two errors of its own.
+        reason = error
+        while reason.__cause__ or reason.__context__:
+            reason = reason.__cause__ or reason.__context__
+        raise UserError(f'{path} can not be loaded, since an import of it failed: {reason}') from error
     scope = cfg.get('default_scope')
     if scope in DISTRIBUTIONS and find_spec(scope) is None:
         raise UserError(f'{path} needs {scope}, which is not installed: pip install {DISTRIBUTIONS[scope]}')

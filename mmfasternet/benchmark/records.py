@@ -278,7 +278,9 @@ def check_record(record: Any) -> None:
             check(record, key, 'a number above 0', is_positive)
         check(record, 'quartiles_ms', 'two numbers above 0', lambda value: is_list(value, 2, is_positive))
         check(record, 'shape', 'height and width', lambda value: is_list(value, 2, is_count))
-        check(record, 'flags', 'a list of texts', lambda value: is_list(value, None, lambda item: isinstance(item, str)))
+        check(
+            record, 'flags', 'a list of texts', lambda value: is_list(value, None, lambda item: isinstance(item, str))
+        )
 
 
 def check(record: dict, key: str, expected: str, is_fine: Callable[[Any], bool]) -> None:

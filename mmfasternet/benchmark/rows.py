@@ -50,7 +50,7 @@ class Row:
         name: What commands call it.
         label: What tables and plots call it.
         family: What it shares colour and line with.
-        config: Its config, relative to :func:`project_root`.
+        config: Its config, relative to :func:`project_root`, or any other path.
         schedule: What ``published`` was trained for: '1x' is 12 epochs at one scale.
         published: Figures that others have printed, or None if there are none.
     """
@@ -61,6 +61,11 @@ class Row:
     config: str
     schedule: str = '1x'
     published: Published | None = field(default=None, repr=False)
+
+    @property
+    def config_path(self) -> Path:
+        """Where its config lies."""
+        return project_root() / self.config
 
 
 def table4(params_m: float, flops_g: int, latency_ms: float, *ap: float) -> Published:
@@ -220,22 +225,26 @@ def project_root() -> Path:
 
 
 def find_row(name: str) -> Row:
-    """The row of that name.
+    """The row that a name or a config file stands for.
 
     Args:
-        name: Such as 'fasternet_s'.
+        name: A row's name, such as 'fasternet_s', or the path of any config. A config that is not in ``ROWS`` makes a
+            row of its own, called as its file.
 
     Returns:
         The row.
 
     Raises:
-        UserError: If there is none.
+        UserError: If it is neither.
 
     Example:
         >>> find_row('fasternet_s').label
         'FasterNet-S'
     """
+    path = Path(name)
     for row in ROWS:
-        if row.name == name:
+        if row.name == name or (path.is_file() and path.resolve() == (project_root() / row.config).resolve()):
             return row
-    raise UserError(f'no row is called {name!r}; there are {", ".join(row.name for row in ROWS)}')
+    if path.is_file():
+        return Row(path.stem, path.stem, 'other', str(path))
+    raise UserError(f'{name!r} is neither a config file nor a row; rows are {", ".join(row.name for row in ROWS)}')

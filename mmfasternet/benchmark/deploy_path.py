@@ -1,0 +1,94 @@
+"""The two paths that a latency is taken on: modules as they are trained, or folded for inference."""
+
+import copy
+
+import torch
+from mmcv.cnn.utils import fuse_conv_bn
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..errors import UserError
+
+__all__ = ['PATHS', 'fold', 'randomize_norms']
+
+PATHS = ('reference', 'deploy')
+TOLERANCE = 1e-4
+
+
+def randomize_norms(model: nn.Module) -> None:
+    """Give every batch norm statistics and weights as if it were trained, so that a wrong fold shows.
+
+    Args:
+        model: A model with random weights; it is changed in place.
+
+    Example:
+        >>> norm = nn.BatchNorm2d(2)
+        >>> randomize_norms(norm)
+        >>> bool((norm.running_var != 1).all())
+        True
+    """
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            for tensor, low, high in (
+                (module.running_mean, -0.1, 0.1),
+                (module.running_var, 0.5, 1.5),
+                (module.weight, 0.5, 1.5),
+                (module.bias, -0.1, 0.1),
+            ):
+                if tensor is not None:
+                    tensor.data.uniform_(low, high, generator=generator)
+
+
+def fold(model: nn.Module, name: str) -> tuple[nn.Module, int, float]:
+    """Fold batch norms into the convolutions before them, and timm's parallel branches into one.
+
+    The paper takes its latencies so. The folded detector is checked against the original on its backbone and neck.
+
+    Args:
+        model: A detector in eval mode, on the CPU; it stays as it is.
+        name: What errors call it.
+
+    Returns:
+        The folded copy, how many batch norms are gone, and the largest difference between the two over the largest
+        value of the map.
+
+    Raises:
+        UserError: If the copy computes something else.
+
+    Example:
+        >>> from mmfasternet.benchmark.detector import build_detector
+        >>> model = build_detector('configs/mask_rcnn_fasternet_t0.py')[1]
+        >>> fold(model, 'FasterNet-T0')[1]
+        17
+    """
+    folded = copy.deepcopy(model)
+    if any(type(module).__module__.startswith('timm.') for module in folded.modules()):
+        # Imported here, since only timm's models need it.
+        from timm.utils.model import reparameterize_model
+
+        folded.backbone = reparameterize_model(folded.backbone)
+    folded = fuse_conv_bn(folded)
+    difference = largest_difference(model, folded)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f'{name} folded computes something else (difference {difference:.1e} of the largest value, at most '
+            f'{TOLERANCE:.0e} is allowed), so it has no latency on this path; take --path reference'
+        )
+    return folded, count_norms(model) - count_norms(folded), difference
+
+
+def count_norms(model: nn.Module) -> int:
+    return sum(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+@torch.inference_mode()
+def largest_difference(model: nn.Module, other: nn.Module) -> float:
+    """Over the maps of backbone and neck on one small picture."""
+    image = torch.rand(1, 3, 128, 192, generator=torch.Generator().manual_seed(0))
+    pairs = []
+    maps, other_maps = model.backbone(image), other.backbone(image)
+    pairs += zip(maps, other_maps, strict=True)
+    if getattr(model, 'with_neck', False):
+        pairs += zip(model.neck(maps), other.neck(other_maps), strict=True)
+    return max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)

@@ -1,0 +1,106 @@
+"""Measure latencies of detectors: fixed input, models interleaved over rounds, nothing but the model on the clock.
+
+Every finished turn is saved at once. Stopped at any point, the same command goes on from there.
+"""
+
+import argparse
+
+import rich
+from rich.table import Table
+
+from mmfasternet.benchmark.deploy_path import PATHS
+from mmfasternet.benchmark.latency import PRECISIONS, Protocol, measure_latencies
+from mmfasternet.benchmark.rows import find_row
+from mmfasternet.benchmark.scopes import SCOPES
+from mmfasternet.errors import one_sentence_errors, require_ops
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config file, or name of a row: fasternet_s')
+    parser.add_argument('--device', default=Protocol.device, help='cpu, cuda:0, …; default: %(default)s')
+    parser.add_argument('--threads', type=int, help='threads of torch on the CPU; default: as many as torch takes')
+    parser.add_argument('--precision', choices=PRECISIONS, default=Protocol.precision, help='default: %(default)s')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        default=Protocol.shape,
+        metavar=('H', 'W'),
+        help='picture in pixels, before padding; default: 800 1333, the paper has 800 1280',
+    )
+    parser.add_argument('--batch', type=int, default=Protocol.batch, help='pictures at once; default: %(default)s')
+    parser.add_argument(
+        '--scope',
+        nargs='+',
+        choices=SCOPES,
+        default=Protocol.scopes,
+        help='backbone; detector: all layers, 1000 fixed proposals, 100 fixed RoIs, no NMS; end2end: with NMS and '
+        'masks pasted; default: backbone detector',
+    )
+    parser.add_argument(
+        '--path',
+        choices=PATHS,
+        default=Protocol.path,
+        help='reference: as trained; deploy: batch norms folded, timm branches fused, checked; default: %(default)s',
+    )
+    parser.add_argument('--rounds', type=int, default=Protocol.rounds, help='turns of each model; default: %(default)s')
+    parser.add_argument(
+        '--warmup', type=int, default=Protocol.warmup, help='runs before the timed; default: %(default)s'
+    )
+    parser.add_argument('--runs', type=int, default=Protocol.runs, help='timed runs in a turn; default: %(default)s')
+    parser.add_argument('--checkpoint', help='weights of the one config; default: random, with 100 detections forced')
+    parser.add_argument('--image', help='picture to take as input; default: noise')
+    parser.add_argument(
+        '--out', default='work_dirs/benchmark/records.json', help='file of records; default: %(default)s'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    require_ops()
+    rows = [find_row(config) for config in args.configs]
+    protocol = Protocol(
+        device=args.device,
+        threads=args.threads,
+        precision=args.precision,
+        shape=tuple(args.shape),
+        batch=args.batch,
+        scopes=tuple(args.scope),
+        path=args.path,
+        rounds=args.rounds,
+        warmup=args.warmup,
+        runs=args.runs,
+    )
+    try:
+        document = measure_latencies(rows, protocol, args.out, args.checkpoint, args.image)
+    except KeyboardInterrupt:
+        raise SystemExit(f'benchmark: stopped; the same command goes on from here ({args.out})') from None
+    rich.print(latency_table(document), f'records: {args.out}')
+
+
+def latency_table(document: dict) -> Table:
+    """Medians and spreads of all latencies in a file."""
+    table = Table('', 'scope', 'path', 'shape', 'batch', 'median (ms)', 'quartiles', 'p90', 'pictures/s', 'flags')
+    table.title = document['machine']['label']
+    for record in document['records']:
+        if record['kind'] == 'latency':
+            table.add_row(
+                record['label'],
+                record['scope'],
+                f'{record["path"]}, {record["precision"]}',
+                '×'.join(map(str, record['shape'])),
+                str(record['batch']),
+                f'{record["median_ms"]:.1f}',
+                '–'.join(f'{value:.1f}' for value in record['quartiles_ms']),
+                f'{record["p90_ms"]:.1f}',
+                f'{record["throughput"]:.2f}',
+                '; '.join(record['flags']),
+            )
+    return table
+
+
+if __name__ == '__main__':
+    with one_sentence_errors():
+        main()

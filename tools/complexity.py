@@ -1,0 +1,78 @@
+"""Count parameters, multiply-adds and activations of detectors, part by part, without weights, data or a GPU."""
+
+import argparse
+
+import rich
+from rich.progress import track
+from rich.table import Table
+
+from mmfasternet.benchmark.complexity import count_complexity
+from mmfasternet.benchmark.records import write_json
+from mmfasternet.benchmark.rows import Row, find_row
+from mmfasternet.errors import one_sentence_errors, require_ops
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config file, or name of a row: fasternet_s')
+    parser.add_argument(
+        '--shape', nargs=2, type=int, default=(800, 1280), metavar=('H', 'W'), help='picture in pixels: 800 1280'
+    )
+    parser.add_argument('--out', help='JSON file to write the counts to')
+    args = parser.parse_args()
+    if min(args.shape) < 32:
+        parser.error(f'--shape must be at least 32 32, but got {args.shape[0]} {args.shape[1]}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    require_ops()
+    rows = [find_row(config) for config in args.configs]
+    counts = [count_complexity(row.config_path, *args.shape) for row in track(rows, 'counting', transient=True)]
+    if args.out:
+        write_json(args.out, counts)
+    rich.print(by_part(rows, counts), by_convention(rows, counts))
+
+
+def by_part(rows: list[Row], counts: list[dict]) -> Table:
+    """Multiply-adds of each part, full count."""
+    parts = list(dict.fromkeys(part for count in counts for part in count['parts']))
+    table = Table('', *parts, 'together', title='multiply-adds (G), every operator')
+    for row, count in zip(rows, counts, strict=True):
+        flops = [count['parts'].get(part, {}).get('flops_full') for part in parts] + [count['flops_full']]
+        table.add_row(row.label, *('' if value is None else f'{value / 1e9:.1f}' for value in flops))
+    return table
+
+
+def by_convention(rows: list[Row], counts: list[dict]) -> Table:
+    """Totals, beside what the paper printed."""
+    table = Table(
+        '',
+        'parameters (M)',
+        'trainable (M)',
+        'printed (M)',
+        'full (G)',
+        'as the paper counts (G)',
+        'printed (G)',
+        'activations (M)',
+        title='the whole detector; FLOPs are multiply-adds',
+    )
+    for row, count in zip(rows, counts, strict=True):
+        printed = row.published
+        table.add_row(
+            row.label,
+            f'{count["params"] / 1e6:.1f}',
+            f'{count["trainable"] / 1e6:.1f}',
+            f'{printed.params_m}' if printed and printed.params_m else '',
+            f'{count["flops_full"] / 1e9:.1f}',
+            f'{count["flops_paper"] / 1e9:.1f}',
+            f'{printed.flops_g}' if printed and printed.flops_g else '',
+            f'{count["activations"] / 1e6:.0f}',
+        )
+    return table
+
+
+if __name__ == '__main__':
+    with one_sentence_errors():
+        main()
