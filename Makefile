@@ -2,11 +2,16 @@
 SET ?= onedl
 VENV ?= $(if $(filter onedl,$(SET)),.venv,.venv-$(SET))
 
-.PHONY: help env demo test lint
+# Any text makes the comparison a short one.
+QUICK ?=
+
+.PHONY: help env demo test test-page compare lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
 	@echo "make test    run the tests"
+	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
+	@echo "make test-page  test the comparison's page in Chromium, which must be there"
 	@echo "make lint    check the code's style"
 	@echo "make env     make the environment that the others need (they make it themselves if it is missing)"
 	@echo "SET=onedl|openmmlab picks the packages, VENV=folder the environment."
@@ -19,6 +24,12 @@ demo: env
 
 test: env
 	"$(VENV)/bin/python" -m pytest
+
+test-page: env
+	"$(VENV)/bin/python" -m pytest -m page
+
+compare: env
+	"$(VENV)/bin/python" tools/compare.py $(if $(QUICK),--quick)
 
 lint: env
 	"$(VENV)/bin/ruff" check .

@@ -59,6 +59,6 @@ setup(
     python_requires='>=3.10',
     # What both sets of OpenMMLab packages share; a set itself is an extra, since either would do.
     install_requires=['matplotlib', 'numpy', 'pycocotools', 'rich', 'safetensors', 'torch'],
-    extras_require={name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests')},
+    extras_require={name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests', 'compare')},
     cmdclass={'build': Build, 'build_py': BuildPy},
 )

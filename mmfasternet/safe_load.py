@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from mmengine.dist import barrier, get_local_rank
 from mmengine.runner import CheckpointLoader
-from mmengine.runner.checkpoint import get_torchvision_models
+from mmengine.runner.checkpoint import get_deprecated_model_names, get_external_models, get_torchvision_models
 
 from . import safe_pickle
 from .errors import UserError
@@ -121,7 +121,7 @@ def download(address: str) -> Path:
 
 
 def use_safe_reader(trust: bool = False) -> None:
-    """Make mmengine read every local file and http(s) address through :func:`read_checkpoint`.
+    """Make mmengine read every local file, http(s) address and name of a model zoo through :func:`read_checkpoint`.
 
     From then on ``load_from``, ``resume``, ``init_cfg`` of any model, ``init_detector`` and the inferencers are safe.
 
@@ -135,6 +135,12 @@ def use_safe_reader(trust: bool = False) -> None:
     def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
         return read_checkpoint(get_torchvision_models()[filename.split('://')[1]], map_location, trust)
 
+    def load_from_openmmlab(filename: str, map_location: Any = None) -> Any:
+        name = filename.split('://')[1]
+        address = get_external_models()[get_deprecated_model_names().get(name, name)]
+        return read_checkpoint(address, map_location, trust)
+
     register = partial(CheckpointLoader.register_scheme, force=True)
     register(prefixes=['', 'http://', 'https://'], loader=load_from_local)
     register(prefixes=['modelzoo://', 'torchvision://'], loader=load_from_torchvision)
+    register(prefixes=['open-mmlab://', 'openmmlab://'], loader=load_from_openmmlab)

@@ -535,12 +535,13 @@ def test_mmengine_reads_safely(schemes, server, tmp_path):
     assert (tmp_path / 'ran').exists()
 
 
-def test_torchvisions_names_are_read_safely(schemes, server, monkeypatch):
+@pytest.mark.parametrize(
+    'zoo, scheme', [('get_torchvision_models', 'torchvision'), ('get_external_models', 'open-mmlab')]
+)
+def test_names_of_zoos_are_read_safely(schemes, server, monkeypatch, zoo, scheme):
     folder, address, _ = server
     use_safe_reader()
-    torch.save(Touch(eval, '1'), folder / 'resnet50.pth')
-    monkeypatch.setattr(
-        'mmfasternet.safe_load.get_torchvision_models', lambda: dict(resnet50=f'{address}/resnet50.pth')
-    )
+    torch.save(Touch(eval, '1'), folder / f'{scheme}.pth')
+    monkeypatch.setattr(f'mmfasternet.safe_load.{zoo}', lambda: dict(resnet50=f'{address}/{scheme}.pth'))
     with pytest.raises(UntrustedCheckpointError, match='builtins.eval'):
-        CheckpointLoader.load_checkpoint('torchvision://resnet50', map_location='cpu')
+        CheckpointLoader.load_checkpoint(f'{scheme}://resnet50', map_location='cpu')

@@ -6,6 +6,7 @@ Every finished turn is saved at once. Stopped at any point, the same command goe
 import argparse
 
 import rich
+from rich.markup import escape
 from rich.table import Table
 
 from mmfasternet.benchmark.deploy_path import PATHS
@@ -77,28 +78,34 @@ def main() -> None:
         document = measure_latencies(rows, protocol, args.out, args.checkpoint, args.image)
     except KeyboardInterrupt:
         raise SystemExit(f'benchmark: stopped; the same command goes on from here ({args.out})') from None
-    rich.print(latency_table(document), f'records: {args.out}')
+    print(f'{document["machine"]["label"]}; records: {args.out}')
+    for scope in protocol.scopes:
+        settings = protocol.settings(scope)
+        records = [record for record in document['records'] if record.items() >= settings.items()]
+        rich.print(latency_table(settings, records), *flag_lines(records), sep='\n')
 
 
-def latency_table(document: dict) -> Table:
-    """Medians and spreads of all latencies in a file."""
-    table = Table('', 'scope', 'path', 'shape', 'batch', 'median (ms)', 'quartiles', 'p90', 'pictures/s', 'flags')
-    table.title = document['machine']['label']
-    for record in document['records']:
-        if record['kind'] == 'latency':
-            table.add_row(
-                record['label'],
-                record['scope'],
-                f'{record["path"]}, {record["precision"]}',
-                '×'.join(map(str, record['shape'])),
-                str(record['batch']),
-                f'{record["median_ms"]:.1f}',
-                '–'.join(f'{value:.1f}' for value in record['quartiles_ms']),
-                f'{record["p90_ms"]:.1f}',
-                f'{record["throughput"]:.2f}',
-                '; '.join(record['flags']),
-            )
+def latency_table(settings: dict, records: list[dict]) -> Table:
+    """Medians and spreads of the latencies that have the same settings."""
+    height, width = settings['shape']
+    title = f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {settings["path"]} path, '
+    table = Table(title=title + settings['precision'])
+    for name in ('', 'median (ms)', 'quartiles (ms)', 'p90 (ms)', 'pictures/s'):
+        table.add_column(name, justify='right' if name else 'left', no_wrap=True)
+    for record in records:
+        table.add_row(
+            escape(record['label']) + (' *' if record['flags'] else ''),
+            f'{record["median_ms"]:.1f}',
+            '–'.join(f'{value:.1f}' for value in record['quartiles_ms']),
+            f'{record["p90_ms"]:.1f}',
+            f'{record["throughput"]:.2f}',
+        )
     return table
+
+
+def flag_lines(records: list[dict]) -> list[str]:
+    """Why some figures should be taken again."""
+    return [f'* {escape(record["label"])}: {"; ".join(record["flags"])}' for record in records if record['flags']]
 
 
 if __name__ == '__main__':

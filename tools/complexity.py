@@ -3,6 +3,7 @@
 import argparse
 
 import rich
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -29,43 +30,37 @@ def main() -> None:
     args = parse_args()
     require_ops()
     rows = [find_row(config) for config in args.configs]
-    counts = [count_complexity(row.config_path, *args.shape) for row in track(rows, 'counting', transient=True)]
+    counts = []
+    for given, row in zip(args.configs, track(rows, 'counting', transient=True), strict=True):
+        count = count_complexity(row.config_path, *args.shape)
+        counts.append({**count, 'config': row.config if given == row.name else given})
     if args.out:
         write_json(args.out, counts)
-    rich.print(by_part(rows, counts), by_convention(rows, counts))
+    rich.print(by_part(rows, counts), totals(rows, counts), sep='\n')
 
 
 def by_part(rows: list[Row], counts: list[dict]) -> Table:
     """Multiply-adds of each part, full count."""
     parts = list(dict.fromkeys(part for count in counts for part in count['parts']))
-    table = Table('', *parts, 'together', title='multiply-adds (G), every operator')
+    table = Table('', *parts, 'all', title='multiply-adds in G, every operator')
     for row, count in zip(rows, counts, strict=True):
         flops = [count['parts'].get(part, {}).get('flops_full') for part in parts] + [count['flops_full']]
-        table.add_row(row.label, *('' if value is None else f'{value / 1e9:.1f}' for value in flops))
+        table.add_row(escape(row.label), *('' if value is None else f'{value / 1e9:.1f}' for value in flops))
     return table
 
 
-def by_convention(rows: list[Row], counts: list[dict]) -> Table:
-    """Totals, beside what the paper printed."""
-    table = Table(
-        '',
-        'parameters (M)',
-        'trainable (M)',
-        'printed (M)',
-        'full (G)',
-        'as the paper counts (G)',
-        'printed (G)',
-        'activations (M)',
-        title='the whole detector; FLOPs are multiply-adds',
-    )
+def totals(rows: list[Row], counts: list[dict]) -> Table:
+    """The whole detector, beside what the paper's Table 4 printed."""
+    table = Table(title='M parameters, G multiply-adds as the paper counts, its Table 4, M activations')
+    for name in ('', 'all', 'trained', 'printed', 'FLOPs', 'printed', 'activations'):
+        table.add_column(name, justify='right' if name else 'left', no_wrap=True)
     for row, count in zip(rows, counts, strict=True):
         printed = row.published
         table.add_row(
-            row.label,
+            escape(row.label),
             f'{count["params"] / 1e6:.1f}',
             f'{count["trainable"] / 1e6:.1f}',
             f'{printed.params_m}' if printed and printed.params_m else '',
-            f'{count["flops_full"] / 1e9:.1f}',
             f'{count["flops_paper"] / 1e9:.1f}',
             f'{printed.flops_g}' if printed and printed.flops_g else '',
             f'{count["activations"] / 1e6:.0f}',

@@ -1,0 +1,107 @@
+"""Complexities equal the paper's Table 4, and mmengine's own counts."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_tool
+from mmengine.analysis import FlopAnalyzer
+
+from mmfasternet.benchmark.complexity import count_complexity, count_operators
+from mmfasternet.benchmark.detector import build_detector
+from mmfasternet.benchmark.rows import ROWS, find_row
+from mmfasternet.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+with (ROOT / 'tests/data/table4_coco.csv').open() as file:
+    TABLE4 = {row['backbone']: row for row in csv.DictReader(file)}
+# 1000 keys at every stage of an 800 × 1280 picture, two products.
+ATTENTION_G = {'pvt_small': 59.4, 'pvt_medium': 90.1, 'pvt_large': 129.5}
+
+
+@pytest.mark.parametrize('row', [row for row in ROWS if row.label in TABLE4], ids=lambda row: row.name)
+def test_table_4(row):
+    printed = TABLE4[row.label]
+    counted = count_complexity(row.config_path)
+    assert counted['trainable'] / 1e6 == pytest.approx(float(printed['params_m']), abs=0.1)
+    assert counted['flops_paper'] / 1e9 == pytest.approx(float(printed['flops_g']), rel=0.005)
+    # The mask predictor: 2 × 2 deconvolution 256 → 256 to 28 × 28 and 1 × 1 convolution to 80 classes, of 100 RoIs.
+    predictor = 100 * 28 * 28 * 256 * (256 + 80)
+    attention = counted['flops_full'] - counted['flops_paper'] - predictor
+    assert attention / 1e9 == pytest.approx(ATTENTION_G.get(row.name, 0), abs=0.1)
+
+
+def test_all_rows_of_table_4_are_there():
+    assert len(TABLE4) == 12 and {row.label for row in ROWS} >= set(TABLE4)
+
+
+def test_parts_add_up():
+    counted = count_complexity(find_row('fasternet_t0').config_path, 320, 500)
+    assert list(counted['parts']) == ['backbone', 'neck', 'rpn', 'box_head', 'mask_head']
+    for key in ('params', 'trainable', 'flops_full', 'flops_paper', 'activations'):
+        assert counted[key] == sum(part[key] for part in counted['parts'].values())
+    # Heads have fixed RoIs; the rest follows the picture, 320 × 512 after padding.
+    large = count_complexity(find_row('fasternet_t0').config_path, 640, 1024)
+    for part in ('backbone', 'neck', 'rpn'):
+        assert large['parts'][part]['flops_full'] == pytest.approx(4 * counted['parts'][part]['flops_full'], rel=1e-3)
+    assert large['parts']['box_head'] == counted['parts']['box_head']
+
+
+@pytest.mark.parametrize('name', ['fasternet_t0', 'resnet50', 'pvt_small', 'poolformer_s24', 'swin_tiny'])
+def test_backbone_as_mmengine_counts(name):
+    backbone = build_detector(find_row(name).config_path)[1].backbone
+    image = torch.rand(1, 3, 64, 96)
+    theirs = FlopAnalyzer(backbone, (image,)).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+    ours = count_operators(backbone.to('meta'), image.to('meta'))['flops_full']
+    assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_tool_writes_plain_counts(tmp_path):
+    out = tmp_path / 'counts.json'
+    configs = [ROOT / 'configs/mask_rcnn_fasternet_t0.py', 'resnet50']
+    done = run_tool(ROOT / 'tools/complexity.py', *configs, '--shape', 800, 1280, '--out', out)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(out.read_text())
+    assert [Path(count['config']).name for count in counts] == ['mask_rcnn_fasternet_t0.py', 'mask_rcnn_resnet50.py']
+    assert counts[1]['trainable'] == 44170992 and counts[1]['params'] == 44396336
+    assert counts[1]['flops_paper'] == pytest.approx(253.0e9, rel=1e-3) and counts[1]['flops_full'] > 259e9
+    assert '44.2' in done.stdout and '253' in done.stdout
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('train_cfg = dict()', 'has no detector: it should have a model with a backbone'),
+        ("model = dict(backbone=dict(type='NoSuchNet'))", 'NoSuchNet'),
+        (
+            "_base_ = '{root}/configs/mask_rcnn_fasternet_t0.py'\nmodel = dict(backbone=dict(archh='s'))",
+            "can not be built: .*'archh'",
+        ),
+        (
+            "default_scope = 'mmdet'\ncustom_imports = dict(imports=['mmfasternet'], allow_failed_imports=False)\n"
+            "model = dict(type='RetinaNet', backbone=dict(type='FasterNet', arch='t0'), "
+            "neck=dict(type='FPN', in_channels=[40, 80, 160, 320], out_channels=64, num_outs=5), "
+            "bbox_head=dict(type='RetinaHead', num_classes=3, in_channels=64))",
+            'has no two-stage detector: .* but it builds a RetinaNet',
+        ),
+        ("custom_imports = dict(imports=['no_such_package'])", 'import of it failed: .*no_such_package'),
+    ],
+)
+def test_what_is_no_two_stage_detector(tmp_path, text, message):
+    config = tmp_path / 'other.py'
+    config.write_text(text.replace('{root}', str(ROOT)))
+    with pytest.raises(UserError, match=message):
+        count_complexity(config)
+
+
+def test_unknown_row_lists_the_rows():
+    with pytest.raises(UserError, match="'fasternet_x' is neither a config file nor a row; rows are fasternet_t0, "):
+        find_row('fasternet_x')
+
+
+def test_a_users_own_config_is_a_row(tiny_config):
+    row = find_row(str(tiny_config))
+    assert (row.name, row.label, row.published) == ('tiny', 'tiny', None)
+    assert find_row(str(ROOT / 'configs/mask_rcnn_fasternet_s.py')) == find_row('fasternet_s')
