@@ -1,7 +1,5 @@
 """Pictures in, drawn pictures and COCO-format JSON out."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch import nn
 
 from .checkpoint import check_whole_model, unwrap
 from .errors import UserError
+from .files import write_json
 
 __all__ = ['StrictDetInferencer', 'find_pictures', 'predict_pictures', 'to_coco']
 
@@ -91,11 +90,7 @@ def predict_pictures(
         [str(path) for path in pictures], batch_size=batch_size, out_dir=str(out_dir), pred_score_thr=score_thr
     )
     coco = to_coco(results['predictions'], pictures, inferencer.model.dataset_meta['classes'], score_thr)
-    path = Path(out_dir) / 'predictions.json'
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(coco))
-    os.replace(part, path)
-    return path
+    return write_json(Path(out_dir) / 'predictions.json', coco)
 
 
 def to_coco(

@@ -1,7 +1,8 @@
 """Records of two machines that never were, for the tests of the report."""
 
-from mmfasternet.benchmark.records import new_document, read_records, write_records
+from mmfasternet.benchmark.records import new_document, read_records
 from mmfasternet.benchmark.rows import ROWS
+from mmfasternet.files import write_json
 
 DATE = '2026-01-{:02}T00:00:00+00:00'
 CPU = dict(id='c0ffee00', label='Some CPU, 2 threads', device='cpu', cpu='Some CPU', cores=4, threads=2, memory_gb=8.0)
@@ -40,5 +41,5 @@ def documents(folder, *more):
         ]
     cpu['records'] += more
     for name, document in (('cpu', cpu), ('gpu', gpu)):
-        write_records(folder / f'{name}.json', document)
+        write_json(folder / f'{name}.json', document)
     return [read_records(folder / f'{name}.json') for name in ('cpu', 'gpu')]

@@ -108,6 +108,9 @@ def test_record_of_a_latency(tmp_path):
     assert backbone['padded'] == [64, 96] and backbone['folded'] == 17 and backbone['max_difference'] < 1e-4
     assert whole['scope'] == 'detector' and whole['median_ms'] > backbone['median_ms']
     assert backbone['command'] and backbone['date'].endswith('+00:00')
+    # Each field is explained.
+    guide = (ROOT / 'docs/records.md').read_text()
+    assert all(f'`{key}`' in guide for key in [*backbone, *backbone['rounds'][0]])
 
 
 def test_stopped_and_gone_on(tmp_path, monkeypatch):

@@ -79,11 +79,11 @@ def wheel(tree, tmp_path_factory):
 
 
 def test_wheel_holds_the_package_and_what_mim_looks_up(tree, wheel):
-    package = {path for path in files_in(tree) if re.fullmatch(r'mmfasternet/.*\.py', path)}
+    package = {path for path in files_in(tree) if re.fullmatch(r'mmfasternet/.*\.(py|html)', path)}
     looked_up = {
         path for path in files_in(tree) if path.startswith(('configs/', 'tools/')) or path == 'model-index.yml'
     }
-    assert 'mmfasternet/version.py' in package
+    assert {'mmfasternet/version.py', 'mmfasternet/benchmark/page.html'} <= package
     assert {'configs/mask_rcnn_fasternet_t0.py', 'tools/train.py', 'tools/test.py', 'model-index.yml'} <= looked_up
     assert set(contents(wheel)) == package | {f'mmfasternet/.mim/{path}' for path in looked_up}
 
@@ -111,8 +111,8 @@ def test_version_is_said_once(wheel):
 
 def test_extras_are_the_requirement_files(wheel):
     required = [Requirement(line) for line in metadata(wheel).get_all('Requires-Dist')]
-    assert metadata(wheel).get_all('Provides-Extra') == ['onedl', 'openmmlab', 'tests']
-    for extra in ('onedl', 'openmmlab', 'tests'):
+    assert metadata(wheel).get_all('Provides-Extra') == ['onedl', 'openmmlab', 'tests', 'compare']
+    for extra in ('onedl', 'openmmlab', 'tests', 'compare'):
         pins = {(r.name, r.specifier) for r in required if r.marker and r.marker.evaluate({'extra': extra})}
         assert pins == {(r.name, r.specifier) for r in read_pins(f'{extra}.txt')}
 
@@ -126,5 +126,5 @@ def test_a_plain_install_forces_neither_set(wheel):
 def test_lock_agrees_with_the_pins(wheel, name):
     locked = {r.name.lower().replace('_', '-'): str(r.specifier).lstrip('=') for r in read_pins(f'{name}.lock')}
     plain = [r for r in map(Requirement, metadata(wheel).get_all('Requires-Dist')) if not r.marker]
-    for pin in [*read_pins(f'{name}.txt'), *read_pins('tests.txt'), *read_pins('lint.txt'), *plain]:
+    for pin in [*read_pins(f'{name}.txt'), *read_pins('compare.txt'), *read_pins('tests.txt'), *read_pins('lint.txt'), *plain]:
         assert pin.specifier.contains(locked[pin.name.lower()]), f'{pin} and {name}.lock disagree'

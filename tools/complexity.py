@@ -8,9 +8,9 @@ from rich.progress import track
 from rich.table import Table
 
 from mmfasternet.benchmark.complexity import count_complexity
-from mmfasternet.benchmark.records import write_json
 from mmfasternet.benchmark.rows import Row, find_row
 from mmfasternet.errors import one_sentence_errors, require_ops
+from mmfasternet.files import write_json
 
 
 def parse_args() -> argparse.Namespace:

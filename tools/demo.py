@@ -18,7 +18,9 @@ import rich
 from mmengine.config import Config
 from rich.table import Table
 
+from mmfasternet.benchmark.ap import newest_metrics
 from mmfasternet.datasets import draw_sheet, make_shapes, statistics_table
+from mmfasternet.errors import UserError
 from mmfasternet.runner import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +59,7 @@ def main() -> None:
         annotations = data / 'annotations/instances_val.json'
         sheet = draw_sheet(mmengine.load(predictions), annotations, data / 'val', work / 'sheet.png')
 
-    metrics = json.loads(max(tested.glob('*/*.json')).read_text())  # their names are the times of the tests
+    metrics = json.loads(newest_metrics(tested).read_text())
     ap = {'box AP': metrics['coco/bbox_mAP'], 'mask AP': metrics['coco/segm_mAP']}
     rich.print(statistics_table(data), report(ap, times, dict(data=data, checkpoint=checkpoint, sheet=sheet)))
     if not args.quick and min(ap.values()) < FLOOR:
@@ -108,7 +110,7 @@ def report(ap: dict[str, float], times: dict[str, float], files: dict[str, Path]
 if __name__ == '__main__':
     try:
         main()
-    except OSError as error:
+    except (OSError, UserError) as error:
         raise SystemExit(f'demo: {error}') from None
     except KeyboardInterrupt:
         raise SystemExit('demo: stopped; run it again and it goes on from here') from None

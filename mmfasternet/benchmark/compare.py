@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.progress import track
 
 from ..config import load_config
+from ..files import write_json
 from .ap import ap_record, run_test
 from .complexity import count_complexity
 from .latency import Protocol, measure_latencies, open_document
-from .records import provenance, read_records, write_records
+from .records import provenance, read_records
 from .report import write_report
 from .rows import Row, find_row
 
@@ -45,7 +46,7 @@ def compare(
     Example:
         >>> from mmfasternet.benchmark.rows import ROWS
         >>> written = compare(list(ROWS), Protocol(), 'published_only', measure=False)
-        >>> written['page'].name
+        >>> written['index.html'].name
         'index.html'
     """
     # Everything given is read before anything takes its time, so that a mistake in it shows at once.
@@ -56,14 +57,14 @@ def compare(
     document = open_document(path, protocol)
     for record in aps:
         replace_record(document, record)
-    write_records(path, document)
+    write_json(path, document)
     if measure:
         count_missing(document, rows, path)
     for row, checkpoint in to_test:
         metrics_file = run_test(row, checkpoint, Path(out_dir) / 'tests' / row.name)
         dataset = load_config(row.config_path).test_evaluator.get('ann_file')
         replace_record(document, ap_record(row, metrics_file, str(checkpoint), dataset))
-        write_records(path, document)
+        write_json(path, document)
     if measure:
         document = measure_latencies(rows, protocol, path)
     return write_report([document, *documents], out_dir)
@@ -84,4 +85,4 @@ def count_missing(document: dict, rows: list[Row], path: Path) -> None:
         count = count_complexity(row.config_path)
         identity = dict(kind='complexity', row=row.name, label=row.label, family=row.family)
         replace_record(document, {**identity, **count, 'config': row.config, **provenance()})
-        write_records(path, document)
+        write_json(path, document)

@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..files import write_json
 from .deploy_path import PATHS, fold, randomize_norms
 from .detector import build_detector, load_detector, padded_shape, parts_of
-from .records import describe_machine, new_document, provenance, read_records, write_records
+from .records import describe_machine, new_document, provenance, read_records
 from .rows import Row
 from .scopes import SCOPES, backbone_forward, detector_forward, end2end_forward
 
@@ -145,7 +146,7 @@ def measure_latencies(
             scopes = [scope for scope in protocol.scopes if rounds_of(document, row, protocol, scope) <= number]
             for record in take_turn(row, protocol, scopes, checkpoint, image):
                 add_round(document, record)
-                write_records(out, document)
+                write_json(out, document)
                 times = ', '.join(f'{value:.0f}' for value in record['rounds'][0]['times_ms'])
                 progress.console.print(f'{row.label} {record["scope"]}: {times} ms', highlight=False)
             progress.advance(task)
@@ -157,7 +158,7 @@ def open_document(out: str | Path, protocol: Protocol) -> dict:
     if not Path(out).exists():
         document = new_document(machine)
         # Now, not after the first turn, it shows whether it can be written.
-        write_records(out, document)
+        write_json(out, document)
         return document
     document = read_records(out)
     if document['machine']['id'] != machine['id']:

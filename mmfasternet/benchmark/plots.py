@@ -192,7 +192,7 @@ def panel_title(report: Report, group: Group | None) -> str:
     if group is None:
         return 'Latency as published: RTX 2080 Ti, Table 4 of the FasterNet paper'
     machine = report.machines[group.machine]['label']
-    lines = [f'Latency measured: {machine}', f'{group.setting}, {group.threads} threads']
+    lines = [f'Latency measured: {machine}', report.setting(group)]
     return '\n'.join(cut(line, 90) for line in lines)
 
 

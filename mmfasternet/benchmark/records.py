@@ -10,7 +10,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -22,7 +21,7 @@ import torch
 
 from ..errors import UserError
 
-__all__ = ['describe_machine', 'new_document', 'provenance', 'read_json', 'read_records', 'write_json', 'write_records']
+__all__ = ['describe_machine', 'new_document', 'provenance', 'read_json', 'read_records']
 
 FORMAT, VERSION = 'mmfasternet-records', 1
 KINDS = ('complexity', 'latency', 'ap')
@@ -145,52 +144,6 @@ def commit() -> str | None:
         return None
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write a JSON file whole or not at all.
-
-    Args:
-        path: The file; its folder is made if it is missing.
-        value: What json can write.
-
-    Raises:
-        UserError: If it can't be written; a file that was there stays as it was.
-
-    Example:
-        >>> write_json('example.json', dict(a=1))
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile('w', dir=path.parent, prefix=f'.{path.name}.', delete=False) as file:
-            try:
-                json.dump(value, file, indent=1, ensure_ascii=False)
-                file.write('\n')
-                file.close()
-                # Readable by whom the umask lets, as any file that is opened by name.
-                umask = os.umask(0)
-                os.umask(umask)
-                os.chmod(file.name, 0o666 & ~umask)
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        raise UserError(f'can not write {path} ({error}); name another place') from error
-
-
-def write_records(path: str | Path, document: dict) -> None:
-    """Write a file of records whole or not at all.
-
-    Args:
-        path: The file.
-        document: As :func:`new_document` makes it.
-
-    Raises:
-        UserError: If it can't be written.
-    """
-    write_json(path, document)
-
-
 def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
@@ -204,7 +157,8 @@ def read_json(path: str | Path) -> Any:
         UserError: If it is not there, or is no JSON, for instance cut in half.
 
     Example:
-        >>> write_json('example.json', dict(a=1))
+        >>> from mmfasternet.files import write_json
+        >>> path = write_json('example.json', dict(a=1))
         >>> read_json('example.json')
         {'a': 1}
     """
@@ -232,8 +186,9 @@ def read_records(path: str | Path) -> dict:
             names the record and the field.
 
     Example:
-        >>> write_records('example.json', new_document(describe_machine('cpu', 2)))
-        >>> read_records('example.json')['version']
+        >>> from mmfasternet.files import write_json
+        >>> path = write_json('example.json', new_document(describe_machine('cpu', 2)))
+        >>> read_records(path)['version']
         1
     """
     document = read_json(path)
@@ -265,7 +220,7 @@ def check_record(record: Any) -> None:
     if kind not in KINDS:
         raise ValueError(f'"kind" should be one of {", ".join(KINDS)}, but is {kind!r}')
     for key in ('row', 'label', 'date'):
-        check(record, key, 'a text', lambda value: isinstance(value, str) and value != '')
+        check(record, key, 'a text', is_text)
     if kind == 'complexity':
         for key in ('params', 'trainable', 'flops_full', 'flops_paper'):
             check(record, key, 'a whole number, 0 or more', is_count)
@@ -274,18 +229,24 @@ def check_record(record: Any) -> None:
             check(record, key, 'percent points from 0 to 100', is_percent)
     if kind == 'latency':
         check(record, 'scope', f'one of {", ".join(SCOPES)}', lambda value: value in SCOPES)
+        for key in ('path', 'precision'):
+            check(record, key, 'a text', is_text)
+        for key in ('threads', 'batch'):
+            check(record, key, 'a whole number', is_count)
         for key in ('median_ms', 'p90_ms', 'throughput'):
             check(record, key, 'a number above 0', is_positive)
         check(record, 'quartiles_ms', 'two numbers above 0', lambda value: is_list(value, 2, is_positive))
         check(record, 'shape', 'height and width', lambda value: is_list(value, 2, is_count))
-        check(
-            record, 'flags', 'a list of texts', lambda value: is_list(value, None, lambda item: isinstance(item, str))
-        )
+        check(record, 'flags', 'a list of texts', lambda value: is_list(value, None, is_text))
 
 
 def check(record: dict, key: str, expected: str, is_fine: Callable[[Any], bool]) -> None:
     if not is_fine(record.get(key)):
         raise ValueError(f'"{key}" should be {expected}, but is {record.get(key)!r}')
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ''
 
 
 def is_number(value: Any) -> bool:

@@ -1,10 +1,9 @@
 """The report of a comparison: tables, pictures and a page, from files of records."""
 
-import contextlib
-import os
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import write_whole
 
 __all__ = ['write_report']
 
@@ -41,19 +40,4 @@ def write_report(documents: list[dict], out_dir: str | Path) -> dict[str, Path]:
         if figure:
             files |= {f'{name}.{form}': plots.encode(figure, form) for form in ('png', 'svg')}
     files['index.html'] = page.render_page(report).encode()
-    return {name: write(Path(out_dir, name), content) for name, content in files.items()}
-
-
-def write(path: Path, content: bytes) -> Path:
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise UserError(
-            f'can not write {path} ({error.strerror or error}); name another folder, or make room'
-        ) from error
-    return path
+    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}

@@ -135,9 +135,14 @@ class Report:
     machines: dict[str, dict]
     groups: list[Group]
 
+    def setting(self, group: Group) -> str:
+        """The setting of a group in words, with its threads where they are not the machine's own."""
+        own = group.threads == str(self.machines[group.machine].get('threads'))
+        return group.setting if own else f'{group.setting}, {group.threads} threads'
+
     def title(self, group: Group) -> str:
         """Machine and setting of a group, in words."""
-        return f'{self.machines[group.machine]["label"]}: {group.setting}, {group.threads} threads'
+        return f'{self.machines[group.machine]["label"]}: {self.setting(group)}'
 
 
 def collect(documents: list[dict]) -> Report:

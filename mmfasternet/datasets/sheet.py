@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ..files import write_whole
+
 __all__ = ['draw_sheet']
 
 TILE = 384  # width of a picture on the sheet, in pixels
@@ -38,7 +40,8 @@ def draw_sheet(
         ``sheet``.
 
     Raises:
-        OSError: A picture can't be read or the sheet can't be written.
+        OSError: A picture can't be read.
+        UserError: The sheet can't be written.
 
     Example:
         >>> results = mmengine.load('predictions.pkl')  # doctest: +SKIP
@@ -70,8 +73,7 @@ def draw_sheet(
     pairs += [np.full_like(pairs[0], 255)] * (-len(pairs) % PAIRS)
     rows = [np.hstack(pairs[start : start + PAIRS]) for start in range(0, len(pairs), PAIRS)]
     done, data = cv2.imencode('.png', np.vstack(rows))
-    Path(sheet).write_bytes(data)
-    return Path(sheet)
+    return write_whole(sheet, data.tobytes())
 
 
 def _tile(picture: np.ndarray, instances: list[tuple[int, str, dict]], names: dict[int, str], title: str) -> np.ndarray:
