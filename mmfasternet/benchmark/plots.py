@@ -75,13 +75,13 @@ def draw_comparison(report: Report) -> Figure:
         report: From :func:`~mmfasternet.benchmark.table.collect`.
 
     Returns:
-        The figure: a panel for box AP over one for mask AP for each source of latencies, two sources abreast.
+        The figure: a panel for box AP over one for mask AP for each source of latencies, three sources abreast.
 
     Example:
         >>> draw_comparison(collect([])).savefig('comparison.png')
     """
     sources = [None, *report.groups]
-    columns = min(2, len(sources))
+    columns = min(3, len(sources))
     rows = 2 * math.ceil(len(sources) / columns)
     figure = new_figure(rows, columns)
     labelled, shared_axes = [], {}

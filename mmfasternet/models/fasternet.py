@@ -311,7 +311,7 @@ class FasterNet(BaseModule):
         """
         # While tracing, sizes are tensors, and a comparison would be cast in stone.
         if not torch.jit.is_tracing():
-            self._check_input(x)
+            check_image(x, self.in_channels)
         x = self.patch_embed(x)
         outs = []
         for i, stage in enumerate(self.stages):
@@ -366,24 +366,24 @@ class FasterNet(BaseModule):
                 stacklevel=3,
             )
 
-    def _check_input(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f'FasterNet takes a tensor of images, but got {type(x).__name__}')
-        if x.dim() != 4:
-            raise ValueError(
-                f'FasterNet takes images of shape (N, {self.in_channels}, H, W), but got shape {tuple(x.shape)}'
-            )
-        if not x.is_floating_point():
-            raise TypeError(f'FasterNet takes images of a floating-point type, but got {x.dtype}')
-        if x.shape[1] != self.in_channels:
-            raise ValueError(
-                f'FasterNet was made for images of {self.in_channels} channels, but got {x.shape[1]}; '
-                f'set in_channels={x.shape[1]}'
-            )
-        if x.shape[2] < 32 or x.shape[3] < 32:
-            raise ValueError(
-                f'FasterNet takes images of at least 32 × 32 pixels, but got height {x.shape[2]} and width {x.shape[3]}'
-            )
+
+def check_image(x: Tensor, in_channels: int) -> None:
+    """Make sure that a FasterNet can take a batch of images."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f'FasterNet takes a tensor of images, but got {type(x).__name__}')
+    if x.dim() != 4:
+        raise ValueError(f'FasterNet takes images of shape (N, {in_channels}, H, W), but got shape {tuple(x.shape)}')
+    if not x.is_floating_point():
+        raise TypeError(f'FasterNet takes images of a floating-point type, but got {x.dtype}')
+    if x.shape[1] != in_channels:
+        raise ValueError(
+            f'FasterNet was made for images of {in_channels} channels, but got {x.shape[1]}; '
+            f'set in_channels={x.shape[1]}'
+        )
+    if x.shape[2] < 32 or x.shape[3] < 32:
+        raise ValueError(
+            f'FasterNet takes images of at least 32 × 32 pixels, but got height {x.shape[2]} and width {x.shape[3]}'
+        )
 
 
 def is_pretrained(cfg: dict) -> bool:

@@ -1,0 +1,85 @@
+"""One call from a trained model to its inference form."""
+
+import copy
+from typing import TypeVar
+
+from torch import nn
+
+from ..models import FasterNet
+from .backbone import InferenceFasterNet
+from .fold import fold_norm_before, is_foldable
+
+__all__ = ['optimize_for_inference']
+
+Model = TypeVar('Model', bound=nn.Module)
+# FPNs whose lateral convolutions are known to be the only readers of the backbone's maps.
+FPN = {'mmdet.models.necks.fpn', 'mmseg.models.necks.fpn'}
+
+
+def optimize_for_inference(model: Model) -> Model | InferenceFasterNet:
+    """Turn a trained FasterNet, or a model with one as its ``backbone``, into its inference form.
+
+    Norms are folded into the convolutions before them, and, where an FPN's 1×1 lateral convolutions are the only
+    readers of the maps, the output norms into those. PConv neither clones nor concatenates: blocks write over maps that
+    nobody else holds. The memory format is channels_last. All of it is exact, up to rounding.
+
+    Args:
+        model: A FasterNet, or a detector or segmentor of mmdet or mmseg; it stays as it is. The statistics of its norms
+            are taken as they are in evaluation mode.
+
+    Returns:
+        A new model in evaluation mode, without gradients.
+
+    Raises:
+        TypeError: If there is no FasterNet.
+        ValueError: If forward hooks hang on the backbone's modules: its blocks are made anew, and nothing would call
+            them.
+
+    Example:
+        >>> import torch
+        >>> from mmfasternet import FasterNet
+        >>> from mmfasternet.deploy import optimize_for_inference
+        >>> model = FasterNet('t0').eval()
+        >>> fast = optimize_for_inference(model)
+        >>> image = torch.rand(1, 3, 64, 96)
+        >>> with torch.no_grad():
+        ...     torch.allclose(fast(image)[0], model(image)[0], atol=1e-4)
+        True
+    """
+    backbone = model if isinstance(model, FasterNet) else getattr(model, 'backbone', None)
+    if not isinstance(backbone, FasterNet):
+        raise TypeError(
+            f'optimize_for_inference takes a FasterNet, or a model with one as its backbone, but got a '
+            f'{type(model).__name__} with {"none" if backbone is None else type(backbone).__name__}'
+        )
+    hooked = [name or 'itself' for name, module in backbone.named_modules() if has_hooks(module)]
+    if hooked:
+        raise ValueError(f'remove the forward hooks on the backbone first: {", ".join(hooked)}')
+    made = copy.deepcopy(model).eval()
+    if isinstance(made, FasterNet):
+        return InferenceFasterNet(made)
+    made.backbone = InferenceFasterNet(made.backbone)
+    hand_norms_to_neck(made)
+    return made.requires_grad_(False)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def hand_norms_to_neck(model: nn.Module) -> None:
+    """Fold each output norm into the lateral convolution that alone reads its map."""
+    neck = getattr(model, 'neck', None)
+    if type(neck).__module__ not in FPN:
+        return
+    norms = model.backbone.output_norms
+    for position, index in enumerate(model.backbone.out_indices):
+        level = position - neck.start_level
+        # RetinaNet's extra levels start from the last map that the FPN takes.
+        read_twice = neck.add_extra_convs == 'on_input' and position == neck.backbone_end_level - 1
+        if not 0 <= level < len(neck.lateral_convs) or read_twice or not is_foldable(norms[str(index)]):
+            continue
+        lateral = neck.lateral_convs[level]
+        if not any(lateral.conv.padding) and lateral.order[0] == 'conv':
+            lateral.conv = fold_norm_before(norms[str(index)], lateral.conv)
+            norms[str(index)] = nn.Identity()
