@@ -225,7 +225,7 @@ def test_latencies_without_flops_or_ap(tmp_path):
 
 def test_unwritable_folder(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match=r'can not write .*file/report/comparison.csv .*; name another folder'):
+    with pytest.raises(UserError, match=r'can not write .*file/report/comparison.csv .*; name another place'):
         write_report([], tmp_path / 'file' / 'report')
 
 

@@ -24,7 +24,11 @@ def test_tables_are_drawn_from_the_records(document):
 
 def test_every_row_is_measured_by_code_that_is_kept(document):
     names = {row.name for row in ROWS}
-    for kind, settings in (('complexity', {}), ('latency', dict(scope='backbone')), ('latency', dict(scope='detector'))):
+    for kind, settings in (
+        ('complexity', {}),
+        ('latency', dict(scope='backbone')),
+        ('latency', dict(scope='detector')),
+    ):
         records = [r for r in document['records'] if r['kind'] == kind and r.items() >= settings.items()]
         assert {record['row'] for record in records} == names and len(records) == len(names)
     for record in document['records']:
