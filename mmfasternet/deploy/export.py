@@ -147,7 +147,10 @@ def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelPr
             ).model_proto
         except torch.onnx.OnnxExporterError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise UserError(f'torch can not export this {part} for pictures of any size: {reason}') from error
+            raise UserError(
+                f'torch can not export this {part} for pictures of any size from 32 × 32 pixels, which is promised for '
+                f'FasterNet alone: {reason}'
+            ) from error
     # What torch notes of each value: where in which Python file it comes from.
     del model.graph.value_info[:]
     for item in [*model.graph.node, *model.graph.input, *model.graph.output]:
@@ -168,7 +171,7 @@ def class_names(cfg: Config) -> list[str]:
 
 
 def compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> str:
-    """Compare ONNX Runtime with PyTorch, for the detector with mmdet's own predictions, on a picture of another size."""
+    """Compare ONNX Runtime with PyTorch, a detector with mmdet's own predictions, on a picture of another size."""
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     picture = draw_scene(np.random.default_rng(0), (200, 333), difficulty=0.1)[0]
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float()

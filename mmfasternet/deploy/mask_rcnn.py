@@ -72,7 +72,7 @@ class MaskRCNNGraph(nn.Module):
             image: Red, green and blue from 0 to 255, float32 of shape (1, 3, H, W), H and W at least 32 pixels.
 
         Returns:
-            Boxes x1, y1, x2, y2 in pixels (n, 4), scores (n,) from the highest, labels (n,) and boolean masks (n, H, W).
+            Boxes x1, y1, x2, y2 in pixels (n, 4), scores (n,), highest first, labels (n,), boolean masks (n, H, W).
         """
         shape = image.shape[2:]
         maps = self.model.neck(self.model.backbone(self.normalize(image)))
