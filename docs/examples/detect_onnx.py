@@ -1,7 +1,7 @@
 """Detect objects in a picture with an exported detector: ONNX Runtime, numpy and Pillow, no PyTorch.
 
-    python tools/export.py CONFIG --checkpoint CHECKPOINT --out detector.onnx
-    python docs/examples/detect_onnx.py detector.onnx picture.jpg drawn.png
+python tools/export.py CONFIG --checkpoint CHECKPOINT --out detector.onnx
+python docs/examples/detect_onnx.py detector.onnx picture.jpg drawn.png
 """
 
 import argparse

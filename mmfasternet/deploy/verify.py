@@ -67,13 +67,15 @@ def check_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]
     # The nearest box of the same label.
     distance = abs(found[0][:, None] - boxes).max(axis=2) + np.where(found[2][:, None] == labels, 0, np.inf)
     partner = distance.argmin(axis=1)
-    if len(set(partner)) < len(partner):
+    if len(set(partner)) < len(partner) or np.isinf(distance.min(axis=1)).any():
         refuse('other detections')
     box, score = distance.min(axis=1).max(), abs(found[1] - scores[partner]).max()
     masks = masks[partner]
     wrong = (found[3] != masks).sum(axis=(1, 2))
-    if not box <= BOX_TOLERANCE or not score <= SCORE_TOLERANCE:
-        refuse(f'boxes that differ by {box:.1e} pixels ({BOX_TOLERANCE:.0e}), scores by {score:.1e} (1e-4)')
+    if not box <= BOX_TOLERANCE:
+        refuse(f'boxes that differ by {box:.1e} pixels (allowed: {BOX_TOLERANCE:.0e})')
+    if not score <= SCORE_TOLERANCE:
+        refuse(f'scores that differ by {score:.1e} (allowed: {SCORE_TOLERANCE:.0e})')
     if (wrong > 1 + MASK_TOLERANCE * masks.sum(axis=(1, 2))).any():
         refuse(f'a mask that differs in {wrong.max()} pixels')
     return (
