@@ -13,7 +13,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
-from torch.export import Dim
 
 from ..benchmark.detector import build_detector, load_detector
 from ..datasets.shapes import draw_scene
@@ -124,12 +123,12 @@ def as_graph(model: nn.Module, part: str, config: str | Path) -> nn.Module:
 @torch.no_grad()
 def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelProto:
     """The graph in ONNX's terms."""
-    free = {2: Dim('height', min=32), 3: Dim('width', min=32)}
+    free = {2: torch.export.Dim('height', min=32), 3: torch.export.Dim('width', min=32)}
     if part == 'detector':
         image, outputs = torch.zeros(1, 3, 96, 128), DETECTIONS
     else:
         # An example of one picture would fix the batch to one.
-        free[0], image = Dim('batch'), torch.zeros(2, 3, 96, 128)
+        free[0], image = torch.export.Dim('batch'), torch.zeros(2, 3, 96, 128)
         outputs = [f'map{i}' for i in range(len(graph(image)))]
     with warnings.catch_warnings():
         # torchvision's NMS describes its size with a call that torch has given another name.
