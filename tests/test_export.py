@@ -1,5 +1,6 @@
 """Exported files: the model's values in two runtimes, in stock operators, at sizes that the export never saw."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from mmfasternet.deploy import export
 from mmfasternet.deploy.export import export_onnx
-from mmfasternet.deploy.mask_rcnn import MaskRCNNGraph
+from mmfasternet.deploy.mask_rcnn import MaskRCNNGraph, paste
 from mmfasternet.deploy.verify import check_detections, check_maps, predict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,6 +158,8 @@ def test_files_are_whole_and_of_stock_operators(exported):
     )
     assert exported['detector'].operators['NonMaxSuppression'] == 2
     assert exported['detector'].difference.startswith('60 detections')
+    classes = {entry.key: json.loads(entry.value) for entry in graph.metadata_props}['classes']
+    assert len(classes) == 80 and classes[:2] == ['person', 'bicycle']
 
 
 def test_example_without_torch(exported, tmp_path):
@@ -246,6 +249,12 @@ def test_preprocessors(model, tmp_path):
         bgr = [image[0].flip(0)]
         assert torch.equal(normalized, other.data_preprocessor(dict(inputs=bgr))['inputs'])
         assert torch.equal(normalized[:, :, :33, :47], of(image, other.data_preprocessor))
+
+
+def test_a_box_without_width_has_an_empty_mask():
+    boxes = torch.tensor([[8.0, 0.0, 8.0, 6.0], [2.0, 0.0, 6.0, 6.0]])
+    empty, whole = paste(torch.ones(2, 4, 4), boxes, (6, 8)) >= 0.5
+    assert not empty.any() and whole.sum() == 24
 
 
 def test_wrong_use(checkpoint, tmp_path, monkeypatch):

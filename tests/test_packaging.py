@@ -126,5 +126,11 @@ def test_a_plain_install_forces_neither_set(wheel):
 def test_lock_agrees_with_the_pins(wheel, name):
     locked = {r.name.lower().replace('_', '-'): str(r.specifier).lstrip('=') for r in read_pins(f'{name}.lock')}
     plain = [r for r in map(Requirement, metadata(wheel).get_all('Requires-Dist')) if not r.marker]
-    for pin in [*read_pins(f'{name}.txt'), *read_pins('compare.txt'), *read_pins('tests.txt'), *read_pins('lint.txt'), *plain]:
+    for pin in [
+        *read_pins(f'{name}.txt'),
+        *read_pins('compare.txt'),
+        *read_pins('tests.txt'),
+        *read_pins('lint.txt'),
+        *plain,
+    ]:
         assert pin.specifier.contains(locked[pin.name.lower()]), f'{pin} and {name}.lock disagree'

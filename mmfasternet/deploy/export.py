@@ -165,7 +165,9 @@ def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelPr
 def class_names(cfg: Config) -> list[str]:
     """What the labels stand for, as far as the config's data set for testing says."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset', {})
-    metainfo = dataset.get('metainfo') or getattr(DATASETS.get(dataset.get('type', '')), 'METAINFO', {})
+    # In the scope of the config: the root registry alone knows no data set of mmdet.
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        metainfo = dataset.get('metainfo') or getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
     return list(metainfo.get('classes', []))
 
 
