@@ -60,6 +60,6 @@ setup(
     python_requires='>=3.10',
     # What both sets of OpenMMLab packages share; a set itself is an extra, since either would do.
     install_requires=['matplotlib', 'numpy', 'pycocotools', 'rich', 'safetensors', 'torch'],
-    extras_require={name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests', 'compare')},
+    extras_require={name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests', 'compare', 'export')},
     cmdclass={'build': Build, 'build_py': BuildPy},
 )

@@ -1,0 +1,190 @@
+"""A model, or a part of it, as one ONNX file of stock operators, compared with PyTorch before it is written."""
+
+import inspect
+import json
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from torch import nn
+
+from ..benchmark.detector import build_detector, load_detector
+from ..datasets.shapes import draw_scene
+from ..errors import UserError
+from ..files import write_whole
+from .verify import check_detections, check_maps, predict
+
+try:
+    import onnx
+    import onnxruntime
+    import onnxscript  # noqa: F401, torch.onnx needs it
+except ImportError as error:
+    raise UserError(
+        f'the export needs onnx, onnxruntime and onnxscript ({error}): pip install mmfasternet[export]'
+    ) from error
+
+__all__ = ['OPSET', 'PARTS', 'Exported', 'export_onnx']
+
+PARTS = ('backbone', 'neck', 'detector')
+# The lowest that torch writes by itself.
+OPSET = 18
+DETECTIONS = ['boxes', 'scores', 'labels', 'masks']
+
+
+@dataclass
+class Exported:
+    """What was written.
+
+    Args:
+        path: The file.
+        inputs: Name → type and shape.
+        outputs: Name → type and shape.
+        operators: Operator → how often.
+        difference: How far ONNX Runtime is from PyTorch, in words.
+    """
+
+    path: Path
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    operators: dict[str, int]
+    difference: str
+
+
+def export_onnx(config: str | Path, out: str | Path, part: str = 'detector', checkpoint: str | None = None) -> Exported:
+    """Export a config's model to ONNX, for pictures of any size from 32 × 32 pixels.
+
+    ``backbone`` and ``neck`` take normalized images (N, 3, H, W) of any batch and give maps. ``detector`` takes one
+    picture (1, 3, H, W) of red, green and blue from 0 to 255, and gives ``boxes``, ``scores``, ``labels`` and ``masks``
+    in its pixels; it is for Mask R-CNN.
+
+    Args:
+        config: A config file.
+        out: The file to write, ``*.onnx``.
+        part: One of ``PARTS``. Defaults to 'detector'.
+        checkpoint: Path or address of the weights; None means random ones. Defaults to None.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: If an argument is wrong, this part of the model can't be exported, the file can't be written, or
+            what ONNX Runtime computes is not what PyTorch does; then nothing is written.
+
+    Example:
+        >>> exported = export_onnx('configs/mask_rcnn_fasternet_t0.py', 'backbone.onnx', part='backbone')
+        >>> exported.outputs['map0']
+        'float32 (batch, 40, (height//4), (width//4))'
+    """
+    if part not in PARTS:
+        raise UserError(f'part must be one of {", ".join(PARTS)}, but got {part!r}')
+    if Path(out).suffix != '.onnx':
+        raise UserError(f'the file must be named *.onnx, but got {out}')
+    if 'dynamo' not in inspect.signature(torch.onnx.export).parameters:
+        raise UserError(
+            f'torch {torch.__version__} is too old to export this; the export is promised on the default package set, '
+            'onedl with torch 2.14: make env SET=onedl'
+        )
+    cfg, model = build_detector(config)
+    if checkpoint:
+        load_detector(model, checkpoint)
+    graph = as_graph(model, part, config)
+    exported = to_onnx(graph, part, class_names(cfg))
+    content = exported.SerializeToString()
+    difference = compare(content, model, graph, part)
+    return Exported(
+        write_whole(out, content),
+        {value.name: type_and_shape(value) for value in exported.graph.input},
+        {value.name: type_and_shape(value) for value in exported.graph.output},
+        dict(Counter(node.op_type for node in exported.graph.node)),
+        difference,
+    )
+
+
+def as_graph(model: nn.Module, part: str, config: str | Path) -> nn.Module:
+    """The part of the model that goes into the file."""
+    if part == 'backbone':
+        return model.backbone
+    if part == 'neck':
+        if not getattr(model, 'with_neck', False):
+            raise UserError(f'{config} has no neck: --part backbone exports what there is')
+        return nn.Sequential(model.backbone, model.neck)
+    # Imported here, since it needs mmdet.
+    from .mask_rcnn import MaskRCNNGraph
+
+    return MaskRCNNGraph(model)
+
+
+@torch.no_grad()
+def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelProto:
+    """The graph in ONNX's terms."""
+    free = {2: torch.export.Dim('height', min=32), 3: torch.export.Dim('width', min=32)}
+    if part == 'detector':
+        image, outputs = torch.zeros(1, 3, 96, 128), DETECTIONS
+    else:
+        # An example of one picture would fix the batch to one.
+        free[0], image = torch.export.Dim('batch'), torch.zeros(2, 3, 96, 128)
+        outputs = [f'map{i}' for i in range(len(graph(image)))]
+    with warnings.catch_warnings():
+        # torchvision's NMS describes its size with a call that torch has given another name.
+        warnings.simplefilter('ignore', FutureWarning)
+        try:
+            model = torch.onnx.export(
+                graph.eval(),
+                (image,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=['image'],
+                output_names=outputs,
+                dynamic_shapes=(free,),
+                verbose=False,
+            ).model_proto
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise UserError(
+                f'torch can not export this {part} for pictures of any size from 32 × 32 pixels, which is promised for '
+                f'FasterNet alone: {reason}'
+            ) from error
+    # What torch notes of each value: where in which Python file it comes from.
+    del model.graph.value_info[:]
+    for item in [*model.graph.node, *model.graph.input, *model.graph.output]:
+        item.ClearField('metadata_props')
+    if part == 'detector':
+        for output in model.graph.output:
+            output.type.tensor_type.shape.dim[0].dim_param = 'detections'
+        model.metadata_props.add(key='classes', value=json.dumps(classes))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def class_names(cfg: Config) -> list[str]:
+    """What the labels stand for, as far as the config's data set for testing says."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset', {})
+    # In the scope of the config: the root registry alone knows no data set of mmdet.
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        metainfo = dataset.get('metainfo') or getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
+    return list(metainfo.get('classes', []))
+
+
+def compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> str:
+    """Compare ONNX Runtime with PyTorch, a detector with mmdet's own predictions, on a picture of another size."""
+    session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+    picture = draw_scene(np.random.default_rng(0), (200, 333), difficulty=0.1)[0]
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    if part == 'detector':
+        return check_detections(session.run(None, {'image': image.numpy()}), predict(model, image))
+    image = image / 128 - 1
+    with torch.no_grad():
+        expected = [out.numpy() for out in graph(image)]
+    return check_maps(session.run(None, {'image': image.numpy()}), expected)
+
+
+def type_and_shape(value: onnx.ValueInfoProto) -> str:
+    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    sizes = (size.dim_param or str(size.dim_value) for size in value.type.tensor_type.shape.dim)
+    return f'{kind} ({", ".join(sizes)})'

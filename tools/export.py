@@ -1,0 +1,47 @@
+"""Export a detector, or its backbone alone, to an ONNX file of stock operators, checked against PyTorch."""
+
+import argparse
+
+import rich
+from rich.markup import escape
+from rich.table import Table
+
+from mmfasternet.errors import one_sentence_errors, require_ops
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--out', required=True, metavar='FILE.onnx', help='file to write')
+    parser.add_argument(
+        '--part',
+        choices=('backbone', 'neck', 'detector'),
+        default='detector',
+        help='backbone: normalized images to its maps; neck: to the maps behind the neck; detector: one picture to '
+        'boxes, scores, labels and masks; default: detector',
+    )
+    parser.add_argument('--checkpoint', help='checkpoint file, or its address; without one the weights are random')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    require_ops()
+    # Imported here, since it needs mmcv's ops and the runtimes, whose absence has errors of their own.
+    from mmfasternet.deploy.export import OPSET, export_onnx
+
+    exported = export_onnx(args.config, args.out, args.part, args.checkpoint)
+    table = Table(show_header=False)
+    table.add_row('file', escape(f'{exported.path}, {exported.path.stat().st_size / 1e6:.1f} MB'))
+    table.add_row('opset', str(OPSET))
+    for kind, values in (('input', exported.inputs), ('output', exported.outputs)):
+        for name, shape in values.items():
+            table.add_row(kind, escape(f'{name}: {shape}'))
+    table.add_row('operators', ', '.join(f'{name} {count}' for name, count in sorted(exported.operators.items())))
+    table.add_row('ONNX Runtime beside PyTorch', exported.difference)
+    rich.print(table)
+
+
+if __name__ == '__main__':
+    with one_sentence_errors():
+        main()
