@@ -5,6 +5,7 @@
 Only for a config that does not resize its pictures, as the demo's: the graph finds objects in the pixels it is given.
 """
 
+import argparse
 import sys
 
 import onnxruntime
@@ -18,22 +19,35 @@ from rich.progress import track
 
 from mmfasternet.config import load_config
 
-config, model = sys.argv[1:]
-cfg = load_config(config)
-init_default_scope('mmdet')
-session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
-loader = Runner.build_dataloader(cfg.test_dataloader)
-evaluator = Evaluator(cfg.test_evaluator)
-evaluator.dataset_meta = loader.dataset.metainfo
 
-for batch in track(loader, 'testing'):
-    for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
-        if tuple(sample.scale_factor) != (1.0, 1.0):
-            sys.exit(f'error: {config} resizes its pictures by {sample.scale_factor}; take one that does not')
-        # mmdet loads blue, green, red.
-        found = session.run(['boxes', 'scores', 'labels', 'masks'], {'image': image.flip(0)[None].float().numpy()})
-        boxes, scores, labels, masks = map(torch.from_numpy, found)
-        sample.pred_instances = InstanceData(bboxes=boxes, scores=scores, labels=labels, masks=masks)
-    evaluator.process(batch['data_samples'], batch)
-for name, value in evaluator.evaluate(len(loader.dataset)).items():
-    print(name, value)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, for its pictures and truth')
+    parser.add_argument('model', help='file that tools/export.py wrote with --part detector')
+    args = parser.parse_args()
+
+    cfg = load_config(args.config)
+    init_default_scope('mmdet')
+    session = onnxruntime.InferenceSession(args.model, providers=['CPUExecutionProvider'])
+    loader = Runner.build_dataloader(cfg.test_dataloader)
+    evaluator = Evaluator(cfg.test_evaluator)
+    evaluator.dataset_meta = loader.dataset.metainfo
+    for batch in track(loader, 'testing'):
+        for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
+            if tuple(sample.scale_factor) != (1.0, 1.0):
+                sys.exit(f'error: {args.config} resizes its pictures by {sample.scale_factor}; take one that does not')
+            sample.pred_instances = detect(session, image)
+        evaluator.process(batch['data_samples'], batch)
+    for name, value in evaluator.evaluate(len(loader.dataset)).items():
+        print(name, value)
+
+
+def detect(session: onnxruntime.InferenceSession, image: torch.Tensor) -> InstanceData:
+    """Objects in a picture as mmdet loads it: blue, green, red."""
+    found = session.run(['boxes', 'scores', 'labels', 'masks'], {'image': image.flip(0)[None].float().numpy()})
+    boxes, scores, labels, masks = map(torch.from_numpy, found)
+    return InstanceData(bboxes=boxes, scores=scores, labels=labels, masks=masks)
+
+
+if __name__ == '__main__':
+    main()
