@@ -1,6 +1,7 @@
 """Latencies: the work that is timed, the folded path, saving and going on, flags and wrong use."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,15 +187,19 @@ def test_a_checkpoint_and_a_picture(tmp_path, detector):
     torch.save(dict(state_dict=detector.state_dict()), checkpoint)
     skimage = pytest.importorskip('skimage')
     skimage.io.imsave(picture, skimage.data.astronaut())
-    protocol = Protocol(**{**TINY, 'scopes': ('end2end',), 'runs': 1})
-    (record,) = measure_latencies([T0], protocol, tmp_path / 'r.json', checkpoint, picture)['records']
+    settings = {**TINY, 'scopes': ('end2end',), 'runs': 1}
+    protocol = Protocol(**settings, checkpoint=checkpoint, image=picture)
+    # Forced detections on noise are another measurement.
+    measure_latencies([T0], Protocol(**settings), tmp_path / 'r.json')
+    forced, record = measure_latencies([T0], protocol, tmp_path / 'r.json')['records']
+    assert forced['detections'] == 100 and len(forced['rounds']) == len(record['rounds']) == 1
     assert record['detections'] < 100 and record['checkpoint'] == str(checkpoint) and record['input'] == str(picture)
     with pytest.raises(UserError, match='a checkpoint fits one config, but 2 were given'):
-        measure_latencies([T0, T0], protocol, tmp_path / 'r.json', checkpoint)
+        measure_latencies([T0, T0], protocol, tmp_path / 'r.json')
     with pytest.raises(UserError, match='does not fit this MaskRCNN'):
-        measure_latencies([find_row('fasternet_t1')], protocol, tmp_path / 'r.json', checkpoint)
+        measure_latencies([find_row('fasternet_t1')], protocol, tmp_path / 'r.json')
     with pytest.raises(UserError, match='can not be read as a picture'):
-        measure_latencies([T0], protocol, tmp_path / 's.json', checkpoint, tmp_path / 'none.png')
+        measure_latencies([T0], replace(protocol, image=tmp_path / 'none.png'), tmp_path / 's.json')
 
 
 def test_another_machines_file_is_not_added_to(tmp_path):

@@ -73,9 +73,11 @@ def main() -> None:
         rounds=args.rounds,
         warmup=args.warmup,
         runs=args.runs,
+        checkpoint=args.checkpoint,
+        image=args.image,
     )
     try:
-        document = measure_latencies(rows, protocol, args.out, args.checkpoint, args.image)
+        document = measure_latencies(rows, protocol, args.out)
     except KeyboardInterrupt:
         raise SystemExit(f'benchmark: stopped; the same command goes on from here ({args.out})') from None
     print(f'{document["machine"]["label"]}; records: {args.out}')

@@ -53,10 +53,7 @@ def ap_record(row: Row, metrics_file: str | Path, checkpoint: str | None = None,
         figures[ours] = round(100 * value, 2)
     return dict(
         kind='ap',
-        row=row.name,
-        label=row.label,
-        family=row.family,
-        config=row.config,
+        **row.identity,
         **figures,
         dataset=dataset,
         checkpoint=checkpoint,

@@ -83,6 +83,5 @@ def count_missing(document: dict, rows: list[Row], path: Path) -> None:
     counted = {record['row'] for record in document['records'] if record['kind'] == 'complexity'}
     for row in track([row for row in rows if row.name not in counted], 'parameters and FLOPs', transient=True):
         count = count_complexity(row.config_path)
-        identity = dict(kind='complexity', row=row.name, label=row.label, family=row.family)
-        replace_record(document, {**identity, **count, 'config': row.config, **provenance()})
+        replace_record(document, {'kind': 'complexity', **count, **row.identity, **provenance()})
         write_json(path, document)

@@ -22,7 +22,7 @@ from .deploy_path import PATHS, fold, randomize_norms
 from .detector import build_detector, load_detector, padded_shape, parts_of
 from .records import describe_machine, new_document, provenance, read_records
 from .rows import Row
-from .scopes import SCOPES, backbone_forward, detector_forward, end2end_forward
+from .scopes import SCOPES, Forward, backbone_forward, detector_forward, end2end_forward
 
 __all__ = ['Protocol', 'measure_latencies']
 
@@ -47,6 +47,8 @@ class Protocol:
         rounds: How often every model has its turn. Defaults to 5.
         warmup: Runs before the timed ones in each turn. Defaults to 2.
         runs: Timed runs in each turn. Defaults to 5.
+        checkpoint: Weights, for one row; without them, weights are random and detections forced. Defaults to None.
+        image: Picture to resize to the shape and use as input, instead of noise. Defaults to None.
 
     Raises:
         UserError: If an argument is out of its range, or this machine has no such device.
@@ -62,6 +64,8 @@ class Protocol:
     rounds: int = 5
     warmup: int = 2
     runs: int = 5
+    checkpoint: str | Path | None = None
+    image: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name in ('threads', 'batch', 'rounds', 'warmup', 'runs'):
@@ -93,16 +97,12 @@ class Protocol:
             threads=self.threads or torch.get_num_threads(),
             shape=list(self.shape),
             batch=self.batch,
+            checkpoint=None if self.checkpoint is None else str(self.checkpoint),
+            input='noise' if self.image is None else str(self.image),
         )
 
 
-def measure_latencies(
-    rows: list[Row],
-    protocol: Protocol,
-    out: str | Path,
-    checkpoint: str | Path | None = None,
-    image: str | Path | None = None,
-) -> dict:
+def measure_latencies(rows: list[Row], protocol: Protocol, out: str | Path) -> dict:
     """Measure rows in turn, round by round, and save after every turn.
 
     What the file has already is kept, and only what is missing is measured, so that the same call goes on where it was
@@ -112,8 +112,6 @@ def measure_latencies(
         rows: What to measure.
         protocol: How.
         out: File of records, see docs/records.md.
-        checkpoint: Weights for the one row; without them, weights are random and detections forced. Defaults to None.
-        image: Picture to resize to the shape and use as input, instead of noise. Defaults to None.
 
     Returns:
         The document, with those records and all that were in the file.
@@ -128,7 +126,7 @@ def measure_latencies(
         >>> document['records'][0]['row']
         'fasternet_t0'
     """
-    if checkpoint and len(rows) > 1:
+    if protocol.checkpoint and len(rows) > 1:
         raise UserError(f'a checkpoint fits one config, but {len(rows)} were given')
     torch.set_num_threads(protocol.threads or torch.get_num_threads())
     document = open_document(out, protocol)
@@ -144,8 +142,8 @@ def measure_latencies(
         for number, row in turns:
             progress.update(task, description=f'round {number + 1} of {protocol.rounds}: {row.label}')
             scopes = [scope for scope in protocol.scopes if rounds_of(document, row, protocol, scope) <= number]
-            for record in take_turn(row, protocol, scopes, checkpoint, image):
-                add_round(document, record)
+            for record in take_turn(row, protocol, scopes):
+                add_round(document, record, protocol)
                 write_json(out, document)
                 times = ', '.join(f'{value:.0f}' for value in record['rounds'][0]['times_ms'])
                 progress.console.print(f'{row.label} {record["scope"]}: {times} ms', highlight=False)
@@ -181,13 +179,11 @@ def find_record(document: dict, row: str, settings: dict) -> dict | None:
     return None
 
 
-def take_turn(
-    row: Row, protocol: Protocol, scopes: list[str], checkpoint: str | Path | None, image: str | Path | None
-) -> Iterator[dict]:
+def take_turn(row: Row, protocol: Protocol, scopes: list[str]) -> Iterator[dict]:
     """Build a row's model anew, so that memory holds one at a time, and give one round of records, scope by scope."""
     cfg, model = build_detector(row.config_path)
-    if checkpoint:
-        load_detector(model, checkpoint)
+    if protocol.checkpoint:
+        load_detector(model, protocol.checkpoint)
     else:
         randomize_norms(model)
     folded, difference = 0, None
@@ -197,22 +193,17 @@ def take_turn(
         parts_of(model, row.config)
     model.to(protocol.device)
     shape, batch, device = protocol.shape, protocol.batch, protocol.device
-    picture = make_input(cfg, model, protocol, image)
+    picture = make_input(cfg, model, protocol)
     for scope in scopes:
         forward = dict(
             backbone=lambda: backbone_forward(model),
             detector=lambda: detector_forward(model, shape, batch, device),
-            end2end=lambda: end2end_forward(model, shape, batch, force=checkpoint is None),
+            end2end=lambda: end2end_forward(model, shape, batch, force=protocol.checkpoint is None),
         )[scope]()
         measured, outputs = time_runs(forward, picture, protocol, row.label)
         yield dict(
             kind='latency',
-            row=row.name,
-            label=row.label,
-            family=row.family,
-            config=row.config,
-            checkpoint=None if checkpoint is None else str(checkpoint),
-            input='noise' if image is None else str(image),
+            **row.identity,
             **protocol.settings(scope),
             padded=list(picture.shape[2:]),
             folded=folded,
@@ -222,26 +213,26 @@ def take_turn(
         )
 
 
-def make_input(cfg: dict, model: nn.Module, protocol: Protocol, image: str | Path | None) -> Tensor:
+def make_input(cfg: dict, model: nn.Module, protocol: Protocol) -> Tensor:
     """The same picture for every model, normalized and padded by the model's own preprocessor."""
     height, width = protocol.shape
-    if image is None:
+    if protocol.image is None:
         pixels = torch.randint(256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     else:
         # Imported here, since noise needs no reader.
         import mmcv
 
         try:
-            pixels = torch.from_numpy(mmcv.imresize(mmcv.imread(str(image)), (width, height))).permute(2, 0, 1)
+            pixels = torch.from_numpy(mmcv.imresize(mmcv.imread(str(protocol.image)), (width, height))).permute(2, 0, 1)
         except (OSError, TypeError, AttributeError) as error:
-            raise UserError(f'{image} can not be read as a picture') from error
+            raise UserError(f'{protocol.image} can not be read as a picture') from error
     pictures = model.data_preprocessor(dict(inputs=[pixels] * protocol.batch), training=False)['inputs']
     if tuple(pictures.shape[2:]) != padded_shape(cfg, height, width):
         raise UserError(f'the preprocessor gives {tuple(pictures.shape[2:])} for {height} × {width} pixels')
     return pictures
 
 
-def time_runs(forward, picture: Tensor, protocol: Protocol, name: str) -> tuple[dict, object]:
+def time_runs(forward: Forward, picture: Tensor, protocol: Protocol, name: str) -> tuple[dict, object]:
     """One turn: the times of all runs in ms, with the machine's state before it, and the last outputs."""
     load = os.getloadavg()[0]
     times = []
@@ -298,10 +289,9 @@ def clock_mhz(device: str) -> float | None:
     return round(sum(clocks) / len(clocks)) if clocks else None
 
 
-def add_round(document: dict, new: dict) -> None:
+def add_round(document: dict, new: dict, protocol: Protocol) -> None:
     """Append a round to its record, and compute the record's figures anew from all rounds."""
-    settings = {key: new[key] for key in ('scope', 'path', 'precision', 'device', 'threads', 'shape', 'batch')}
-    record = find_record(document, new['row'], settings)
+    record = find_record(document, new['row'], protocol.settings(new['scope']))
     if record is None:
         record = new
         document['records'].append(record)

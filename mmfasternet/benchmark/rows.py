@@ -67,6 +67,11 @@ class Row:
         """Where its config lies."""
         return project_root() / self.config
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What its records say of it."""
+        return dict(row=self.name, label=self.label, family=self.family, config=self.config)
+
 
 def table4(params_m: float, flops_g: int, latency_ms: float, *ap: float) -> Published:
     """A row of the paper's Table 4."""

@@ -55,11 +55,11 @@ class InferenceStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
             # A hook may keep what it is shown, which the next block would write over.
-            x = block(x.clone() if watched(block) else x)
+            x = block(x.clone() if has_hooks(block) else x)
         return x
 
 
-def watched(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 from torch import nn
 
 from ..models import FasterNet
-from .backbone import InferenceFasterNet
+from .backbone import InferenceFasterNet, has_hooks
 from .fold import fold_norm_before, is_foldable
 
 __all__ = ['optimize_for_inference']
@@ -61,10 +61,6 @@ def optimize_for_inference(model: Model) -> Model | InferenceFasterNet:
     made.backbone = InferenceFasterNet(made.backbone)
     hand_norms_to_neck(made)
     return made.requires_grad_(False)
-
-
-def has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def hand_norms_to_neck(model: nn.Module) -> None:
