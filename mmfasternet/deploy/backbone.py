@@ -2,51 +2,65 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..models import FasterNet
 from ..models.fasternet import FasterNetBlock, check_image
 from .fold import fold_norm_after, is_foldable
+from .packed import PackedConv, is_packed_for
 
 __all__ = ['InferenceFasterNet']
 
+# Bytes of hidden channels in a tile. On two cores with 32 MB of third-level cache, 2 to 16 MiB are equally fast;
+# smaller tiles lose to the calls, whole maps of 800 × 1280 pixels to the memory, by up to a tenth.
+TILE = 4 * 2**20
+
 
 class InferenceBlock(nn.Module):
-    """A block that writes over its input.
+    """A block that writes over its input, tile by tile.
 
     With x₁ the convolved channels of x, and x₂ the others, a block computes mlp([PConv(x₁), x₂]) + x. Writing p =
     PConv(x₁) over x₁ makes the concatenation and destroys a quarter of the shortcut. What is lost is kept as
     d = x₁ − p, which is a quarter of the map, and added at the end.
+
+    Everything behind the 3×3 convolution looks at one pixel at a time. Large maps are taken in tiles of pixels, so that
+    the hidden channels, twice as many as the map's, stay in the cache.
     """
 
     def __init__(self, block: FasterNetBlock) -> None:
         super().__init__()
         expand, norm, activation, project = block.mlp
         self.split = block.spatial_mixing.conv_channels
-        self.partial_conv3 = block.spatial_mixing.partial_conv3
-        self.expand, self.norm = fold(expand, norm)
-        self.activation = activation
-        self.project = project
+        self.partial_conv3 = PackedConv(block.spatial_mixing.partial_conv3)
+        expand, norm = fold(expand, norm)
+        self.expand = PackedConv(expand, activation if norm is None else None)
+        self.norm_act = nn.Identity() if norm is None else nn.Sequential(norm, activation)
+        # A norm may look at the whole map.
+        self.max_pixels = max(1, TILE // (4 * expand.out_channels)) if norm is None else None
         if block.layer_scale is not None:
-            self.project.weight.data *= block.layer_scale.data.reshape(-1, 1, 1, 1)
+            project.weight.data *= block.layer_scale.data.reshape(-1, 1, 1, 1)
+        self.project = PackedConv(project)
 
     def forward(self, x: Tensor) -> Tensor:
-        convolved = x[:, : self.split]
-        p = self.partial_conv3(convolved)
-        lost = convolved - p
-        convolved.copy_(p)
-        hidden = self.expand(x)
-        if self.norm is not None:
-            hidden = self.norm(hidden)
-        hidden = F.relu_(hidden) if isinstance(self.activation, nn.ReLU) else self.activation(hidden)
-        out = self.project(hidden)
-        out += x
-        out[:, : self.split] += lost
-        return out
+        p = self.partial_conv3(x[:, : self.split])
+        for tile, p_tile in zip(self.tiles(x), self.tiles(p), strict=True):
+            convolved = tile[:, : self.split]
+            lost = convolved - p_tile
+            convolved.copy_(p_tile)
+            self.project.add_to(tile, self.norm_act(self.expand(tile)))
+            convolved += lost
+        return x
+
+    def tiles(self, x: Tensor) -> list[Tensor]:
+        """Views of the map that hold at most ``max_pixels`` each."""
+        n, c, h, w = x.shape
+        if self.max_pixels is None or not is_packed_for(x) or n * h * w <= self.max_pixels:
+            return [x]
+        pixels = x.permute(0, 2, 3, 1).view(1, 1, -1, c)
+        return [tile.permute(0, 3, 1, 2) for tile in pixels.split(self.max_pixels, dim=2)]
 
 
 class InferenceStage(nn.Module):
-    """The blocks of one resolution. Each is given a map that nobody else holds, but for hooks, which get a copy."""
+    """The blocks of one resolution. Each is given a map that nobody else holds."""
 
     def __init__(self, blocks: nn.Sequential) -> None:
         super().__init__()
@@ -54,8 +68,7 @@ class InferenceStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
-            # A hook may keep what it is shown, which the next block would write over.
-            x = block(x.clone() if has_hooks(block) else x)
+            x = call(block, x)
         return x
 
 
@@ -63,12 +76,18 @@ def has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
+def call(module: nn.Module, x: Tensor) -> Tensor:
+    """Call a module. Its hooks may keep what they are shown, and get copies of what will be written over."""
+    return module(x.clone()).clone() if has_hooks(module) else module(x)
+
+
 class Folded(nn.Module):
     """A convolution and the norm behind it, as one convolution where that can be done."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module) -> None:
         super().__init__()
-        self.conv, self.norm = fold(conv, norm)
+        conv, self.norm = fold(conv, norm)
+        self.conv = PackedConv(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
@@ -121,11 +140,11 @@ class InferenceFasterNet(nn.Module):
                 'a backbone optimized for inference writes over its maps and gives no gradients: use the model it was '
                 'made of, or torch.no_grad()'
             )
-        x = self.patch_embed(x.contiguous(memory_format=torch.channels_last))
+        x = call(self.patch_embed, x.contiguous(memory_format=torch.channels_last))
         outs = []
         for i, stage in enumerate(self.stages):
             # A merging only reads, so a map that is handed out stays as it is.
-            x = stage(x)
+            x = call(stage, x)
             if str(i // 2) in self.output_norms and i % 2 == 0:
                 outs.append(self.output_norms[str(i // 2)](x))
         return tuple(outs)
