@@ -9,6 +9,7 @@ import rich
 from rich.markup import escape
 from rich.table import Table
 
+from mmfasternet.benchmark.backends import BACKENDS, PROVIDERS
 from mmfasternet.benchmark.deploy_path import PATHS
 from mmfasternet.benchmark.latency import PRECISIONS, Protocol, measure_latencies
 from mmfasternet.benchmark.rows import find_row
@@ -35,15 +36,24 @@ def parse_args() -> argparse.Namespace:
         '--scope',
         nargs='+',
         choices=SCOPES,
-        default=Protocol.scopes,
         help='backbone; detector: all layers, 1000 fixed proposals, 100 fixed RoIs, no NMS; end2end: with NMS and '
-        'masks pasted; default: backbone detector',
+        'masks pasted; default: backbone detector, or backbone with another backend than eager',
     )
     parser.add_argument(
         '--path',
         choices=PATHS,
         default=Protocol.path,
-        help='reference: as trained; deploy: batch norms folded, timm branches fused, checked; default: %(default)s',
+        help='reference: as trained; deploy: batch norms folded, timm branches fused, FasterNet optimized, checked; '
+        'default: %(default)s',
+    )
+    parser.add_argument(
+        '--backend',
+        choices=BACKENDS,
+        default=Protocol.backend,
+        help='what runs the backbone; compile is torch.compile with frozen weights; default: %(default)s',
+    )
+    parser.add_argument(
+        '--provider', choices=PROVIDERS, help='of ONNX Runtime (those of GPUs untested); default: as --device says'
     )
     parser.add_argument('--rounds', type=int, default=Protocol.rounds, help='turns of each model; default: %(default)s')
     parser.add_argument(
@@ -62,14 +72,17 @@ def main() -> None:
     args = parse_args()
     require_ops()
     rows = [find_row(config) for config in args.configs]
+    scopes = args.scope or (Protocol.scopes if args.backend == 'eager' else ('backbone',))
     protocol = Protocol(
         device=args.device,
         threads=args.threads,
         precision=args.precision,
         shape=tuple(args.shape),
         batch=args.batch,
-        scopes=tuple(args.scope),
+        scopes=tuple(scopes),
         path=args.path,
+        backend=args.backend,
+        provider=args.provider,
         rounds=args.rounds,
         warmup=args.warmup,
         runs=args.runs,
@@ -90,7 +103,7 @@ def main() -> None:
 def latency_table(settings: dict, records: list[dict]) -> Table:
     """Medians and spreads of the latencies that have the same settings."""
     height, width = settings['shape']
-    title = f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {settings["path"]} path, '
+    title = f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {settings["path"]} path, {settings["backend"]}, '
     table = Table(title=title + settings['precision'])
     for name in ('', 'median (ms)', 'quartiles (ms)', 'p90 (ms)', 'pictures/s'):
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)

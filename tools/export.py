@@ -21,6 +21,11 @@ def parse_args() -> argparse.Namespace:
         'boxes, scores, labels and masks; default: detector',
     )
     parser.add_argument('--checkpoint', help='checkpoint file, or its address; without one the weights are random')
+    parser.add_argument(
+        '--int8',
+        metavar='PICTURES',
+        help='convolutions in int8, calibrated on the first 32 pictures of this folder; default: all in float32',
+    )
     return parser.parse_args()
 
 
@@ -30,7 +35,7 @@ def main() -> None:
     # Imported here, since it needs mmcv's ops and the runtimes, whose absence has errors of their own.
     from mmfasternet.deploy.export import OPSET, export_onnx
 
-    exported = export_onnx(args.config, args.out, args.part, args.checkpoint)
+    exported = export_onnx(args.config, args.out, args.part, args.checkpoint, args.int8)
     table = Table(show_header=False)
     table.add_row('file', escape(f'{exported.path}, {exported.path.stat().st_size / 1e6:.1f} MB'))
     table.add_row('opset', str(OPSET))
@@ -38,7 +43,7 @@ def main() -> None:
         for name, shape in values.items():
             table.add_row(kind, escape(f'{name}: {shape}'))
     table.add_row('operators', ', '.join(f'{name} {count}' for name, count in sorted(exported.operators.items())))
-    table.add_row('ONNX Runtime beside PyTorch', exported.difference)
+    table.add_row('ONNX Runtime beside PyTorch', exported.difference + (', before int8' if args.int8 else ''))
     rich.print(table)
 
 

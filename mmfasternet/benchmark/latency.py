@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import write_json
+from .backends import backend_forward, check_backend
 from .deploy_path import PATHS, fold, randomize_norms
 from .detector import build_detector, load_detector, padded_shape, parts_of
 from .records import describe_machine, new_document, provenance, read_records
@@ -44,6 +45,9 @@ class Protocol:
         batch: Pictures at once. Defaults to 1.
         scopes: Any of 'backbone', 'detector' and 'end2end'. Defaults to ('backbone', 'detector').
         path: 'reference' or 'deploy'. Defaults to 'reference'.
+        backend: What runs the model: 'eager', or for scope 'backbone' 'compile', 'onnxruntime' or 'openvino'. Defaults
+            to 'eager'.
+        provider: Execution provider of ONNX Runtime. None means the one of the device. Defaults to None.
         rounds: How often every model has its turn. Defaults to 5.
         warmup: Runs before the timed ones in each turn. Defaults to 2.
         runs: Timed runs in each turn. Defaults to 5.
@@ -61,6 +65,8 @@ class Protocol:
     batch: int = 1
     scopes: tuple[str, ...] = ('backbone', 'detector')
     path: str = 'reference'
+    backend: str = 'eager'
+    provider: str | None = None
     rounds: int = 5
     warmup: int = 2
     runs: int = 5
@@ -81,6 +87,12 @@ class Protocol:
         ):
             if value not in choices:
                 raise UserError(f'{name} must be one of {", ".join(choices)}, but got {value!r}')
+        check_backend(self.backend, self.provider, self.device, self.precision)
+        if self.backend != 'eager' and self.scopes != ('backbone',):
+            raise UserError(
+                f'backend {self.backend} is measured in scope backbone, but got {", ".join(self.scopes)}: the whole '
+                'detector is measured in eager PyTorch'
+            )
         try:
             torch.empty(1, device=self.device).cpu()
         except (RuntimeError, AssertionError) as error:
@@ -92,6 +104,8 @@ class Protocol:
         return dict(
             scope=scope,
             path=self.path,
+            backend=self.backend,
+            provider=self.provider,
             precision=self.precision,
             device=self.device,
             threads=self.threads or torch.get_num_threads(),
@@ -174,7 +188,9 @@ def rounds_of(document: dict, row: Row, protocol: Protocol, scope: str) -> int:
 
 def find_record(document: dict, row: str, settings: dict) -> dict | None:
     for record in document['records']:
-        if record['kind'] == 'latency' and record['row'] == row and record.items() >= settings.items():
+        # Records from before there were backends are eager.
+        whole = dict(backend='eager', provider=None) | record
+        if record['kind'] == 'latency' and record['row'] == row and whole.items() >= settings.items():
             return record
     return None
 
@@ -188,15 +204,21 @@ def take_turn(row: Row, protocol: Protocol, scopes: list[str]) -> Iterator[dict]
         randomize_norms(model)
     folded, difference = 0, None
     if protocol.path == 'deploy':
-        model, folded, difference = fold(model, row.label)
+        model, folded, difference = fold(model, row.label, protocol.backend)
     if scopes != ['backbone']:
         parts_of(model, row.config)
     model.to(protocol.device)
     shape, batch, device = protocol.shape, protocol.batch, protocol.device
     picture = make_input(cfg, model, protocol)
+    backbone = backbone_forward(model)
+    if protocol.backend != 'eager':
+        backbone, beside = backend_forward(
+            backbone, picture, protocol.backend, torch.get_num_threads(), protocol.provider, protocol.precision
+        )
+        difference = max(beside, difference or 0)
     for scope in scopes:
         forward = dict(
-            backbone=lambda: backbone_forward(model),
+            backbone=lambda: backbone,
             detector=lambda: detector_forward(model, shape, batch, device),
             end2end=lambda: end2end_forward(model, shape, batch, force=protocol.checkpoint is None),
         )[scope]()
@@ -237,7 +259,9 @@ def time_runs(forward: Forward, picture: Tensor, protocol: Protocol, name: str) 
     load = os.getloadavg()[0]
     times = []
     try:
-        with torch.inference_mode(), autocast(protocol):
+        # The compiler freezes weights where gradients are off, and not in inference mode.
+        no_gradients = torch.no_grad() if protocol.backend == 'compile' else torch.inference_mode()
+        with no_gradients, autocast(protocol):
             for index in range(protocol.warmup + protocol.runs):
                 start = time.perf_counter()
                 outputs = forward(picture)

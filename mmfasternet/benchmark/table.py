@@ -39,6 +39,7 @@ class Group:
         precision: 'fp32', 'fp16' or 'bf16'.
         threads: Threads that torch may use on the CPU.
         batch: Number of pictures at once.
+        backend: What runs the model, with ONNX Runtime's provider where one was named.
         shape: Height and width of a picture in pixels.
     """
 
@@ -48,13 +49,17 @@ class Group:
     precision: str
     threads: str
     batch: str
+    backend: str
     shape: tuple[int, int]
 
     @property
     def setting(self) -> str:
         """All but the machine and its threads, in words."""
         height, width = self.shape
-        return f'{self.scope}, {self.path} path, {self.precision}, batch {self.batch}, {height} × {width} pixels'
+        backend = '' if self.backend == 'eager' else f', {self.backend}'
+        return (
+            f'{self.scope}, {self.path} path{backend}, {self.precision}, batch {self.batch}, {height} × {width} pixels'
+        )
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,8 @@ def printable(value: Any) -> Any:
 
 def group_of(record: dict) -> Group:
     others = (str(record.get(key, '?')) for key in ('path', 'precision', 'threads', 'batch'))
-    return Group(record['machine'], record['scope'], *others, tuple(record['shape']))
+    backend = ' '.join(filter(None, [record.get('backend', 'eager'), record.get('provider')]))
+    return Group(record['machine'], record['scope'], *others, backend, tuple(record['shape']))
 
 
 def measurement(record: dict) -> tuple:

@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS
+from mmengine.dataset import Compose
+from mmengine.registry import DATASETS, TRANSFORMS
+from rich.progress import track
 from torch import nn
 
 from ..benchmark.detector import build_detector, load_detector
 from ..datasets.shapes import draw_scene
 from ..errors import UserError
 from ..files import write_whole
+from .quantize import quantize
 from .verify import check_detections, check_maps, predict
 
 try:
@@ -34,6 +37,7 @@ __all__ = ['OPSET', 'PARTS', 'Exported', 'export_onnx']
 PARTS = ('backbone', 'neck', 'detector')
 # The lowest that torch writes by itself.
 OPSET = 18
+CALIBRATION = 32
 DETECTIONS = ['boxes', 'scores', 'labels', 'masks']
 
 
@@ -56,7 +60,13 @@ class Exported:
     difference: str
 
 
-def export_onnx(config: str | Path, out: str | Path, part: str = 'detector', checkpoint: str | None = None) -> Exported:
+def export_onnx(
+    config: str | Path,
+    out: str | Path,
+    part: str = 'detector',
+    checkpoint: str | None = None,
+    int8: str | Path | None = None,
+) -> Exported:
     """Export a config's model to ONNX, for pictures of any size from 32 × 32 pixels.
 
     ``backbone`` and ``neck`` take normalized images (N, 3, H, W) of any batch and give maps. ``detector`` takes one
@@ -68,9 +78,12 @@ def export_onnx(config: str | Path, out: str | Path, part: str = 'detector', che
         out: The file to write, ``*.onnx``.
         part: One of ``PARTS``. Defaults to 'detector'.
         checkpoint: Path or address of the weights; None means random ones. Defaults to None.
+        int8: A picture, or a folder of pictures, to calibrate convolutions in int8 on, see
+            :func:`~mmfasternet.deploy.quantize.quantize`; the first 32 are taken, resized as the config's test pipeline
+            does. None means float32. Defaults to None.
 
     Returns:
-        What was written.
+        What was written; the difference from PyTorch is that of the float32 graph.
 
     Raises:
         UserError: If an argument is wrong, this part of the model can't be exported, the file can't be written, or
@@ -97,6 +110,9 @@ def export_onnx(config: str | Path, out: str | Path, part: str = 'detector', che
     exported = to_onnx(graph, part, class_names(cfg))
     content = exported.SerializeToString()
     difference = compare(content, model, graph, part)
+    if int8 is not None:
+        content = quantize(content, track(calibration_images(cfg, model, part, int8), 'calibrating', transient=True))
+        exported = onnx.load_model_from_string(content)
     return Exported(
         write_whole(out, content),
         {value.name: type_and_shape(value) for value in exported.graph.input},
@@ -182,6 +198,25 @@ def compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> st
     with torch.no_grad():
         expected = [out.numpy() for out in graph(image)]
     return check_maps(session.run(None, {'image': image.numpy()}), expected)
+
+
+def calibration_images(cfg: Config, model: nn.Module, part: str, pictures: str | Path) -> list[np.ndarray]:
+    """What the graph is given for pictures, read and resized as the config's test pipeline does."""
+    # Imported here, since it needs mmdet.
+    from ..inference import find_pictures
+
+    steps = [step for step in cfg.test_dataloader.dataset.pipeline if step.type in ('LoadImageFromFile', 'Resize')]
+    with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope')):
+        pipeline = Compose(steps)
+    images = []
+    for path in list(find_pictures(pictures))[:CALIBRATION]:
+        image = torch.from_numpy(pipeline(dict(img_path=str(path)))['img']).permute(2, 0, 1)
+        if part == 'detector':
+            # mmdet's pipelines load blue, green, red.
+            images.append(image.flip(0)[None].float().numpy())
+        else:
+            images.append(model.data_preprocessor(dict(inputs=[image]), training=False)['inputs'].numpy())
+    return images
 
 
 def type_and_shape(value: onnx.ValueInfoProto) -> str:

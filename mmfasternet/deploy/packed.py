@@ -13,6 +13,7 @@ FUSED = {nn.ReLU: 'relu', nn.GELU: 'gelu'}
 # Sizes of input that weights are kept for: the tiles of a map, and the rest that is left at its end.
 KEPT = 2
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
 # torch 2.1 doesn't have it.
 is_compiling = getattr(torch.compiler, 'is_compiling', lambda: False)
 
@@ -27,12 +28,13 @@ def is_packed_for(x: Tensor) -> bool:
         True for float32 on the CPU outside autocast, tracing and compiling, where torch has oneDNN.
     """
     return (
-        x.device.type == 'cpu'
+        # First, since the compiler can't look into some of the others.
+        not is_compiling()
+        and x.device.type == 'cpu'
         and x.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
+        and HAS_ONEDNN
         and not torch._C._is_any_autocast_enabled()
         and not torch.jit.is_tracing()
-        and not is_compiling()
     )
 
 
