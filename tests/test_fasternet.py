@@ -17,8 +17,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmfasternet import FasterNet
+from mmfasternet.benchmark.training import live_bytes
 
 ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
 TINY = dict(embed_dims=8, depths=(1, 2, 1, 1))
@@ -184,7 +186,7 @@ def test_builds_without_memory():
 def test_recomputation_changes_nothing(norm_cfg):
     image = torch.randn(4, 3, 64, 64)
     results = []
-    for with_cp in (False, True):
+    for with_cp in (False, True, 'elementwise'):
         torch.manual_seed(0)
         model = FasterNet(TINY, drop_path_rate=0.5, norm_cfg=norm_cfg, layer_scale_init_value=0.5, with_cp=with_cp)
         randomize(model)
@@ -192,22 +194,31 @@ def test_recomputation_changes_nothing(norm_cfg):
         outs = model(image)
         sum_of(outs).backward()
         results.append((outs, [p.grad for p in model.parameters()], buffers_of(model)))
-    (outs, gradients, buffers), (cp_outs, cp_gradients, cp_buffers) = results
-    torch.testing.assert_close(cp_outs, outs)
-    torch.testing.assert_close(cp_gradients, gradients)
-    torch.testing.assert_close(cp_buffers, buffers, atol=0, rtol=0)
-    if norm_cfg['type'] == 'BN':
-        assert cp_buffers['stages.0.blocks.0.mlp.1.num_batches_tracked'] == 2
+    (outs, gradients, buffers), *recomputed = results
+    for cp_outs, cp_gradients, cp_buffers in recomputed:
+        torch.testing.assert_close(cp_outs, outs)
+        torch.testing.assert_close(cp_gradients, gradients)
+        torch.testing.assert_close(cp_buffers, buffers, atol=0, rtol=0)
+        if norm_cfg['type'] == 'BN':
+            assert cp_buffers['stages.0.blocks.0.mlp.1.num_batches_tracked'] == 2
 
 
 def test_recomputation_saves_memory():
-    saved = []
-    for with_cp in (False, True):
-        sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):  # noqa: B023
-            FasterNet(TINY, with_cp=with_cp)(torch.randn(2, 3, 128, 128))
-        saved.append(sum(sizes))
-    assert saved[1] < saved[0] / 2
+    bytes_held = {
+        with_cp: live_bytes(FasterNet('s', with_cp=with_cp, drop_path_rate=0), torch.randn(2, 3, 64, 64))
+        for with_cp in (False, True, 'elementwise')
+    }
+    assert bytes_held[True] < 0.35 * bytes_held[False]
+    assert bytes_held['elementwise'] < 0.65 * bytes_held[False]
+
+
+def test_elementwise_recomputation_runs_no_convolution_twice():
+    multiply_adds = {}
+    for with_cp in (False, True, 'elementwise'):
+        with FlopCounterMode(display=False) as counter:
+            sum_of(FasterNet(TINY, with_cp=with_cp)(torch.randn(2, 3, 64, 64))).backward()
+        multiply_adds[with_cp] = counter.get_total_flops()
+    assert multiply_adds['elementwise'] == multiply_adds[False] < multiply_adds[True]
 
 
 def test_recomputation_in_evaluation_leaves_statistics():
@@ -218,7 +229,7 @@ def test_recomputation_in_evaluation_leaves_statistics():
     torch.testing.assert_close(buffers_of(model), before, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('with_cp', [False, True, 'elementwise'])
 @pytest.mark.parametrize(
     ('frozen_stages', 'frozen'),
     [
@@ -480,14 +491,14 @@ def assert_equal_for_other_sizes(model: nn.Module, run) -> None:
         torch.testing.assert_close(tuple(run(image)), tuple(o.detach() for o in model(image)), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('with_cp', [False, True, 'elementwise'])
 def test_trace(with_cp):
     model = randomize(FasterNet(TINY, with_cp=with_cp)).eval()
     assert_equal_for_other_sizes(model, torch.jit.trace(model, torch.rand(1, 3, 64, 96)))
 
 
 @needs_new_torch
-@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('with_cp', [False, True, 'elementwise'])
 def test_export(with_cp):
     model = randomize(FasterNet(TINY, with_cp=with_cp)).eval()
     # Below 64 pixels the last map is one pixel wide, which torch.export treats as another program.
@@ -513,7 +524,7 @@ def test_onnx(dynamo, tmp_path):
     )
 
 
-@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('with_cp', [False, True, 'elementwise'])
 def test_compile(with_cp):
     """The graphs that torch.compile takes; test_pconv.py has the code that Inductor makes of them."""
     model = randomize(FasterNet(TINY, out_indices=(0, 1), with_cp=with_cp))
@@ -569,6 +580,7 @@ def test_autocast():
         (dict(arch={**TINY, 'drop_path_rate': 1}), ValueError, r'drop_path_rate must be in \[0, 1\)'),
         (dict(arch={**TINY, 'act_cfg': 'ReLU'}), TypeError, 'act_cfg must be a dict'),
         (dict(in_channels=0), ValueError, 'in_channels must be at least 1'),
+        (dict(with_cp='all'), ValueError, "with_cp must be False, True or 'elementwise', but got 'all'"),
         (dict(in_channels='3'), TypeError, 'in_channels must be an int'),
         (dict(in_channels=True), TypeError, 'in_channels must be an int'),
         (dict(out_indices=()), ValueError, 'out_indices must name at least one stage'),
@@ -613,7 +625,7 @@ def test_bad_argument(options, error, message):
         FasterNet(**{'arch': TINY, **options})
 
 
-@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('with_cp', [False, True, 'elementwise'])
 @pytest.mark.parametrize(
     ('image', 'error', 'message'),
     [

@@ -103,8 +103,8 @@ def main() -> None:
 def latency_table(settings: dict, records: list[dict]) -> Table:
     """Medians and spreads of the latencies that have the same settings."""
     height, width = settings['shape']
-    title = f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {settings["path"]} path, {settings["backend"]}, '
-    table = Table(title=title + settings['precision'])
+    words = (f'{settings["path"]} path', settings['backend'], settings['precision'])
+    table = Table(title=f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {", ".join(words)}')
     for name in ('', 'median (ms)', 'quartiles (ms)', 'p90 (ms)', 'pictures/s'):
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)
     for record in records:

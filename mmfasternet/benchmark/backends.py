@@ -86,14 +86,13 @@ def backend_forward(
     if backend == 'eager':
         forward = backbone
     elif backend == 'compile':
-        # A copy, since freezing takes the weights out of the module.
-        forward = torch.compile(copy.deepcopy(backbone), options=dict(freezing=True))
+        forward = in_compiler(backbone)
     else:
-        model = model or exported(backbone)
+        content = model or exported(backbone)
         forward = (
-            in_onnxruntime(model, image, threads, provider)
+            in_onnxruntime(content, image, threads, provider)
             if backend == 'onnxruntime'
-            else in_openvino(model, image, threads, precision)
+            else in_openvino(content, image, threads, precision)
         )
     with torch.no_grad():
         difference = max(
@@ -106,6 +105,18 @@ def backend_forward(
             f'{TOLERANCE:.0e} is allowed: it has no latency'
         )
     return forward, difference
+
+
+def in_compiler(backbone: nn.Module) -> Forward:
+    # A copy, since freezing takes the weights out of the module.
+    compiled = torch.compile(copy.deepcopy(backbone))
+
+    def forward(image: Tensor) -> tuple[Tensor, ...]:
+        # Not by torch.compile(options=...), which sets it too late: weights would be inputs of the graph by then.
+        with torch._inductor.config.patch(freezing=True):
+            return compiled(image)
+
+    return forward
 
 
 def exported(backbone: nn.Module) -> bytes:

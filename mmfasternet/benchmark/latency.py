@@ -321,6 +321,18 @@ def add_round(document: dict, new: dict, protocol: Protocol) -> None:
         document['records'].append(record)
     else:
         record['rounds'] += new['rounds']
+    summarize(record)
+
+
+def summarize(record: dict) -> dict:
+    """Set a record's figures to what all of its rounds give.
+
+    Args:
+        record: With ``rounds``, ``batch``, ``threads`` and ``device``; it is changed in place.
+
+    Returns:
+        The record.
+    """
     times = np.concatenate([turn['times_ms'] for turn in record['rounds']])
     median = float(np.median(times))
     quartiles = [round(float(value), 3) for value in np.percentile(times, (25, 75))]
@@ -332,6 +344,7 @@ def add_round(document: dict, new: dict, protocol: Protocol) -> None:
         flags=flags_of(record, quartiles[1] - quartiles[0], median),
         **provenance(),
     )
+    return record
 
 
 def flags_of(record: dict, spread: float, median: float) -> list[str]:

@@ -1,7 +1,7 @@
 """FasterNet as a backbone: block, merging, then the network, read top-down."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -79,7 +79,7 @@ class FasterNetBlock(nn.Module):
         layer_scale_init_value: float,
         norm_cfg: dict,
         act_cfg: dict,
-        with_cp: bool,
+        with_cp: bool | str,
     ) -> None:
         super().__init__()
         hidden_channels = int(channels * mlp_ratio)
@@ -98,19 +98,33 @@ class FasterNetBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.with_cp and torch.is_grad_enabled() and not torch.jit.is_tracing():
-            return self._checkpointed_forward(x)
+            return (
+                self._recomputed_elementwise(x) if self.with_cp == 'elementwise' else self._recomputed(self._forward, x)
+            )
         return self._forward(x)
 
     # torch.compile, which has a recomputation of its own, does not know contexts.
     @torch.compiler.disable
-    def _checkpointed_forward(self, x: Tensor) -> Tensor:
+    def _recomputed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         # The recomputation sees each batch a second time; BN must not count it twice.
         return checkpoint(
-            self._forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), spare_bn_buffers(self))
+            function, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), spare_bn_buffers(self))
         )
 
+    def _recomputed_elementwise(self, x: Tensor) -> Tensor:
+        """Recompute all but convolutions: recomputation stops at what a convolution has saved, which is its input."""
+        expand, norm, activation, project = self.mlp
+        mixing = self.spatial_mixing
+        convolved, passed = torch.split(x, [mixing.conv_channels, mixing.pass_channels], dim=1)
+        convolved = mixing.partial_conv3(convolved)
+        hidden = self._recomputed(lambda *parts: expand(torch.cat(parts, dim=1)), convolved, passed)
+        out = self._recomputed(lambda hidden: project(activation(norm(hidden))), hidden)
+        return self._add_to(x, out)
+
     def _forward(self, x: Tensor) -> Tensor:
-        out = self.mlp(self.spatial_mixing(x))
+        return self._add_to(x, self.mlp(self.spatial_mixing(x)))
+
+    def _add_to(self, x: Tensor, out: Tensor) -> Tensor:
         if self.layer_scale is not None:
             out = self.layer_scale.unsqueeze(-1).unsqueeze(-1) * out
         return x + self.drop_path(out)
@@ -189,7 +203,8 @@ class FasterNet(BaseModule):
         norm_eval: Whether every BN, output norms included, keeps its running statistics in training. Without effect
             on GN and LN. Defaults to False.
         with_cp: Whether blocks are recomputed in the backward pass to save memory; gradients and BN statistics are
-            the same. Defaults to False.
+            the same. 'elementwise' recomputes all of a block but its convolutions: concatenation, norm and activation.
+            Defaults to False.
         init_cfg: Initialization. ``dict(type='Pretrained', checkpoint=...)`` takes an address or a path of the
             authors' files, of timm's or of this project's, with ``prefix`` where the backbone lies deeper, and
             fails where an entry of the backbone is missing or misshapen. None means the authors' truncated normal
@@ -235,7 +250,7 @@ class FasterNet(BaseModule):
         act_cfg: dict | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if init_cfg is None:
@@ -254,6 +269,8 @@ class FasterNet(BaseModule):
         check_number('layer_scale_init_value', layer_scale_init_value)
         if layer_scale_init_value < 0:
             raise ValueError(f'layer_scale_init_value must not be negative, but got {layer_scale_init_value}')
+        if with_cp not in (False, True, 'elementwise'):
+            raise ValueError(f"with_cp must be False, True or 'elementwise', but got {with_cp!r}")
         check_config('norm_cfg', norm_cfg)
         act_cfg = settings['act_cfg'] if act_cfg is None else act_cfg
         check_config('act_cfg', act_cfg)
