@@ -2,15 +2,16 @@
 SET ?= onedl
 VENV ?= $(if $(filter onedl,$(SET)),.venv,.venv-$(SET))
 
-# Any text makes the comparison a short one.
+# Any text makes the comparison, or the benchmark, a short one.
 QUICK ?=
 
-.PHONY: help env demo test test-page compare lint
+.PHONY: help env demo test test-page compare bench lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
 	@echo "make test    run the tests"
 	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
+	@echo "make bench   measure FasterNet in every engine beside timm's (QUICK=1: minutes, on small pictures)"
 	@echo "make test-page  test the comparison's page in Chromium, which must be there"
 	@echo "make lint    check the code's style"
 	@echo "make env     make the environment that the others need (they make it themselves if it is missing)"
@@ -30,6 +31,9 @@ test-page: env
 
 compare: env
 	"$(VENV)/bin/python" tools/compare.py $(if $(QUICK),--quick)
+
+bench: env
+	"$(VENV)/bin/python" tools/engines.py $(if $(QUICK),--quick)
 
 lint: env
 	"$(VENV)/bin/ruff" check .

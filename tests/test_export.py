@@ -184,6 +184,44 @@ def test_example_of_ap(exported, tiny_config):
     assert 0 <= float(metrics['coco/bbox_mAP']) < 0.1 and 0 <= float(metrics['coco/segm_mAP']) < 0.1
 
 
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('pictures')
+    for name in ('astronaut', 'chelsea', 'coffee', 'rocket'):
+        skimage.io.imsave(folder / f'{name}.png', getattr(skimage.data, name)()[:300, :400])
+    return folder
+
+
+@torch.no_grad()
+def test_int8_backbone(slim, checkpoint, model, exported, pictures, tmp_path):
+    """In both runtimes, about the maps of float32, in a file of less than half the size."""
+    file = export_onnx(slim, tmp_path / 'int8.onnx', 'backbone', str(checkpoint), int8=pictures)
+    size = file.path.stat().st_size
+    assert file.operators['QuantizeLinear'] > 20 and size < 0.5 * exported['backbone'].path.stat().st_size
+    picture = torch.from_numpy(skimage.data.coffee()[:160, :224].copy()).permute(2, 0, 1).flip(0)
+    image = model.data_preprocessor(dict(inputs=[picture]))['inputs']
+    expected = [out.numpy() for out in model.backbone(image)]
+    for runtime in ('onnxruntime', 'openvino'):
+        for ours, exact in zip(load(runtime, file.path.read_bytes())(image), expected, strict=True):
+            assert 1e-4 < abs(ours - exact).mean() / abs(exact).mean() < 0.1
+
+
+def test_int8_detector(slim, checkpoint, pictures, tmp_path):
+    file = export_onnx(slim, tmp_path / 'int8.onnx', 'detector', str(checkpoint), int8=pictures / 'coffee.png')
+    graph = onnx.load(file.path)
+    onnx.checker.check_model(graph, full_check=True)
+    assert 'classes' in {entry.key for entry in graph.metadata_props}
+    picture = torch.from_numpy(skimage.data.coffee()[:201, :333].copy()).permute(2, 0, 1)[None].float()
+    boxes, scores, labels, masks = load('onnxruntime', file.path.read_bytes())(picture)
+    assert len(boxes) == 60 and labels.dtype == np.int64 and masks.shape == (60, 201, 333) and masks.any()
+
+
+def test_int8_needs_pictures(slim, tmp_path):
+    with pytest.raises(UserError, match='no picture in'):
+        export_onnx(slim, tmp_path / 'int8.onnx', 'backbone', int8=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_tool(tmp_path):
     out = tmp_path / 'new' / 'backbone.onnx'
     done = run_tool(ROOT / 'tools/export.py', CONFIG, '--part', 'backbone', '--out', out, COLUMNS='200')

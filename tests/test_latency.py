@@ -10,7 +10,7 @@ from conftest import run_tool
 from mmengine.config import Config
 from torch import nn
 
-from mmfasternet.benchmark import deploy_path, latency
+from mmfasternet.benchmark import backends, deploy_path, latency
 from mmfasternet.benchmark.deploy_path import fold, randomize_norms
 from mmfasternet.benchmark.detector import build_detector, fixed_boxes, padded_shape
 from mmfasternet.benchmark.latency import Protocol, measure_latencies
@@ -78,19 +78,19 @@ def test_folded_detectors_compute_the_same(name):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     folded, count, difference = fold(model, name)
     assert difference < 1e-4
-    # 1 in the embedding, 3 in the mergings and one a block; the four output norms have no convolution before them.
-    assert count == dict(fasternet_t0=17, resnet50=53, poolformer_s24=0).get(name, count)
+    # 1 in the embedding, 3 in the mergings, one a block, and the 4 of the outputs, which go into the FPN's laterals.
+    assert count == dict(fasternet_t0=21, resnet50=53, poolformer_s24=0).get(name, count)
     if name == 'repvit_m1_1':
         assert count > 50 and not any(isinstance(m, nn.BatchNorm2d) for m in folded.backbone.modules())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_a_wrong_fold_has_no_latency(detector, monkeypatch, tmp_path):
-    def break_a_norm(model: nn.Module) -> nn.Module:
-        model.backbone.norm0 = nn.Identity()
+    def break_a_bias(model: nn.Module) -> nn.Module:
+        model.neck.lateral_convs[0].conv.bias.data += 1
         return model
 
-    monkeypatch.setattr(deploy_path, 'fuse_conv_bn', break_a_norm)
+    monkeypatch.setattr(deploy_path, 'fuse_conv_bn', break_a_bias)
     with pytest.raises(UserError, match='FasterNet-T0 folded computes something else'):
         measure_latencies([T0], Protocol(**TINY, path='deploy'), tmp_path / 'r.json')
     assert read_records(tmp_path / 'r.json')['records'] == []
@@ -106,7 +106,7 @@ def test_record_of_a_latency(tmp_path):
     assert backbone['median_ms'] == pytest.approx(sum(sorted(times)[1:3]) / 2, abs=2e-3)
     assert min(times) <= backbone['quartiles_ms'][0] <= backbone['median_ms'] <= backbone['p90_ms'] <= max(times)
     assert backbone['throughput'] == pytest.approx(1000 / backbone['median_ms'], rel=1e-3)
-    assert backbone['padded'] == [64, 96] and backbone['folded'] == 17 and backbone['max_difference'] < 1e-4
+    assert backbone['padded'] == [64, 96] and backbone['folded'] == 21 and backbone['max_difference'] < 1e-4
     assert whole['scope'] == 'detector' and whole['median_ms'] > backbone['median_ms']
     assert backbone['command'] and backbone['date'].endswith('+00:00')
     # Each field is explained.
@@ -157,8 +157,8 @@ def test_other_settings_are_other_records(tmp_path):
 def test_flags():
     turn = dict(load_average=1.0, clock_mhz=3000.0)
     quiet = dict(device='cpu', threads=2, rounds=[turn, turn])
-    assert latency.flags_of(quiet, spread=5, median=100) == []
-    (busy,) = latency.flags_of(quiet, spread=11, median=100)
+    assert latency.flags_of(quiet, spread=5, median=100, own_threads=2) == []
+    (busy,) = latency.flags_of(quiet, spread=11, median=100, own_threads=2)
     assert '11% of the median apart' in busy
     (load,) = latency.flags_of({**quiet, 'rounds': [turn, {**turn, 'load_average': 4.0}]}, 5, 100)
     assert 'load average was 2.0 above' in load
@@ -174,6 +174,11 @@ def test_flags():
         (dict(rounds=0), 'rounds must be at least 1, but got 0'),
         (dict(threads=0), 'threads must be at least 1'),
         (dict(shape=(16, 64)), 'at least 32 × 32 pixels, but got 16 × 64'),
+        (dict(backend='tvm'), "backend must be one of eager, compile, onnxruntime, openvino, but got 'tvm'"),
+        (dict(backend='openvino'), 'backend openvino is measured in scope backbone, but got backbone, detector'),
+        (dict(provider='CPUExecutionProvider'), 'provider is for backend onnxruntime'),
+        (dict(backend='onnxruntime', provider='CUDAExecutionProvider'), "does not run on device 'cpu': give --device"),
+        (dict(backend='onnxruntime', precision='bf16'), 'ONNX Runtime runs the file in its own fp32'),
         (dict(scopes=('neck',)), "scope must be one of backbone, detector, end2end, but got 'neck'"),
     ],
 )
@@ -218,6 +223,37 @@ def test_padded_shape():
     cfg = Config(dict(model=dict(data_preprocessor=dict(pad_size_divisor=32))))
     assert padded_shape(cfg, 800, 1333) == (800, 1344)
     assert padded_shape(Config(dict(model=dict())), 801, 1333) == (801, 1333)
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+def test_a_runtime(backend, tmp_path):
+    out = tmp_path / 'records.json'
+    measure_latencies([T0], Protocol(**TINY), out)
+    eager, record = measure_latencies([T0], Protocol(**TINY, backend=backend), out)['records']
+    assert (eager['backend'], record['backend'], record['provider']) == ('eager', backend, None)
+    assert 0 < record['max_difference'] < 1e-4
+
+
+def test_records_from_before_there_were_backends_are_gone_on_with(tmp_path):
+    out = tmp_path / 'records.json'
+    document = measure_latencies([T0], Protocol(**TINY), out)
+    for key in ('backend', 'provider'):
+        del document['records'][0][key]
+    out.write_text(json.dumps(document))
+    (record,) = measure_latencies([T0], replace(Protocol(**TINY), rounds=2), out)['records']
+    assert len(record['rounds']) == 2
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+def test_what_is_another_function_has_no_latency(detector, monkeypatch):
+    image = torch.rand(1, 3, 64, 64)
+    other = backends.exported(build_detector(T0.config_path)[1].backbone)
+    monkeypatch.setattr(backends, 'exported', lambda backbone: other)
+    with pytest.raises(UserError, match='onnxruntime gives maps that differ from PyTorch by .*: it has no latency'):
+        backends.backend_forward(detector.backbone, image, 'onnxruntime', threads=1)
+    with pytest.raises(UserError, match='this ONNX Runtime has no CUDAExecutionProvider, but .*onnxruntime-gpu'):
+        backends.backend_forward(detector.backbone, image, 'onnxruntime', 1, provider='CUDAExecutionProvider')
 
 
 def test_tool(tmp_path):

@@ -1,5 +1,6 @@
 """FasterNet in every engine, beside timm's: the same weights, interleaved in one run, and beside the machine's peak."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from .backends import Forward, backend_forward, exported
 from .complexity import count_operators
 from .deploy_path import randomize_norms
 from .latency import Protocol, open_document, progress_bar, summarize, time_runs
+from .profiling import profile_parts
+from .training import measure_training
 
-__all__ = ['CONTENDERS', 'Contender', 'Plan', 'measure_engines']
+__all__ = ['CONTENDERS', 'Contender', 'Plan', 'measure_all', 'measure_engines']
 
 # The share of a cell's time that one turn of a contender should take, in seconds, and the most runs in it.
 TURN, MOST_RUNS = 1.0, 20
@@ -71,15 +74,42 @@ class Plan:
         shapes: Heights and widths of the picture in pixels.
         threads: Numbers of threads.
         rounds: Turns of each contender in a cell.
+        profiles: Variants and shapes to profile, with one thread.
+        training: Variant, shape and batch of the training step.
     """
 
     archs: tuple[str, ...] = ('t0', 's', 'l')
     shapes: tuple[tuple[int, int], ...] = ((224, 224), (800, 1280))
     threads: tuple[int, ...] = (1, 2)
     rounds: int = 5
+    profiles: tuple[tuple[str, tuple[int, int]], ...] = (('t0', (224, 224)), ('s', (800, 1280)))
+    training: tuple[str, tuple[int, int], int] = ('s', (320, 320), 2)
 
     def cells(self) -> list[tuple[str, tuple[int, int], int]]:
         return [(arch, shape, threads) for arch in self.archs for shape in self.shapes for threads in self.threads]
+
+
+def measure_all(plan: Plan, out: str | Path) -> dict:
+    """Measure the engines, then profile the deployed form and a training step, unless the file has them already.
+
+    Args:
+        plan: What to measure.
+        out: File of records, see docs/records.md.
+
+    Returns:
+        The document.
+
+    Raises:
+        UserError: If a package is missing, or a contender computes something else.
+    """
+    document = measure_engines(plan, out)
+    if not any(record['kind'] == 'profile' for record in document['records']):
+        document['records'] += [profile_parts(arch, shape, threads=1) for arch, shape in plan.profiles]
+        write_json(out, document)
+    if not any(record['kind'] == 'training' for record in document['records']):
+        document['records'] += measure_training(*plan.training, threads=max(plan.threads), rounds=plan.rounds)
+        write_json(out, document)
+    return document
 
 
 def measure_engines(plan: Plan, out: str | Path) -> dict:
@@ -169,7 +199,9 @@ def measure_cell(arch: str, shape: tuple[int, int], threads: int, rounds: int) -
                 peak_gflops=round(float(np.median(peaks)), 1),
                 max_difference=forwards[contender][1],
                 rounds=turns[contender],
-            )
+            ),
+            # Setting up keeps all cores busy.
+            own_threads=os.cpu_count(),
         )
         for contender in CONTENDERS
     ]

@@ -324,11 +324,13 @@ def add_round(document: dict, new: dict, protocol: Protocol) -> None:
     summarize(record)
 
 
-def summarize(record: dict) -> dict:
+def summarize(record: dict, own_threads: int | None = None) -> dict:
     """Set a record's figures to what all of its rounds give.
 
     Args:
         record: With ``rounds``, ``batch``, ``threads`` and ``device``; it is changed in place.
+        own_threads: How many threads this program kept busy before the rounds. None means those of the record.
+            Defaults to None.
 
     Returns:
         The record.
@@ -341,19 +343,19 @@ def summarize(record: dict) -> dict:
         p90_ms=round(float(np.percentile(times, 90)), 3),
         quartiles_ms=quartiles,
         throughput=round(1000 * record['batch'] / median, 4),
-        flags=flags_of(record, quartiles[1] - quartiles[0], median),
+        flags=flags_of(record, quartiles[1] - quartiles[0], median, own_threads or record['threads']),
         **provenance(),
     )
     return record
 
 
-def flags_of(record: dict, spread: float, median: float) -> list[str]:
+def flags_of(record: dict, spread: float, median: float, own_threads: int) -> list[str]:
     """Why a figure should be taken again."""
     flags = []
     if spread > MAX_SPREAD * median:
         flags.append(f'the quartiles lie {spread / median:.0%} of the median apart: the machine was busy')
     # Earlier turns of this program alone keep its own threads busy.
-    foreign = max(turn['load_average'] for turn in record['rounds']) - record['threads']
+    foreign = max(turn['load_average'] for turn in record['rounds']) - own_threads
     if record['device'] == 'cpu' and foreign > MAX_FOREIGN_LOAD:
         flags.append(f'the load average was {foreign:.1f} above the threads in use: something else ran')
     clocks = [turn['clock_mhz'] for turn in record['rounds'] if turn['clock_mhz']]

@@ -24,7 +24,7 @@ from ..errors import UserError
 __all__ = ['describe_machine', 'new_document', 'provenance', 'read_json', 'read_records']
 
 FORMAT, VERSION = 'mmfasternet-records', 1
-KINDS = ('complexity', 'latency', 'ap')
+KINDS = ('complexity', 'latency', 'ap', 'profile', 'training')
 SCOPES = ('backbone', 'detector', 'end2end')
 PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
 # Each is one package under the names of the two sets.
@@ -238,6 +238,12 @@ def check_record(record: Any) -> None:
         check(record, 'quartiles_ms', 'two numbers above 0', lambda value: is_list(value, 2, is_positive))
         check(record, 'shape', 'height and width', lambda value: is_list(value, 2, is_count))
         check(record, 'flags', 'a list of texts', lambda value: is_list(value, None, is_text))
+
+    if kind == 'profile':
+        check(record, 'parts', 'an object of shares', lambda value: isinstance(value, dict) and value != {})
+    if kind == 'training':
+        for key in ('held_mib', 'median_ms'):
+            check(record, key, 'a number above 0', is_positive)
 
 
 def check(record: dict, key: str, expected: str, is_fine: Callable[[Any], bool]) -> None:
