@@ -160,9 +160,9 @@ def test_flags():
     assert latency.flags_of(quiet, spread=5, median=100, own_threads=2) == []
     (busy,) = latency.flags_of(quiet, spread=11, median=100, own_threads=2)
     assert '11% of the median apart' in busy
-    (load,) = latency.flags_of({**quiet, 'rounds': [turn, {**turn, 'load_average': 4.0}]}, 5, 100)
+    (load,) = latency.flags_of({**quiet, 'rounds': [turn, {**turn, 'load_average': 4.0}]}, 5, 100, 2)
     assert 'load average was 2.0 above' in load
-    (clock,) = latency.flags_of({**quiet, 'rounds': [turn, {**turn, 'clock_mhz': 2000.0}]}, 5, 100)
+    (clock,) = latency.flags_of({**quiet, 'rounds': [turn, {**turn, 'clock_mhz': 2000.0}]}, 5, 100, 2)
     assert 'from 3000 down to 2000 MHz' in clock
 
 
