@@ -154,8 +154,7 @@ def classifier_state_dict(state_dict: StateDict) -> StateDict:
     if 'patch_embed.proj.weight' not in bare:
         return state_dict
     return {
-        f'{"head" if key.startswith(CLASSIFIER) else "backbone"}.{key}': value
-        for key, value in from_timm(bare).items()
+        f'{"head" if key.startswith(CLASSIFIER) else "backbone"}.{key}': value for key, value in from_timm(bare).items()
     }
 
 

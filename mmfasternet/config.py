@@ -22,8 +22,8 @@ DISTRIBUTIONS = dict(
 def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str | None = None) -> Config:
     """Load a config for this project's tools.
 
-    Options override the file. Every path below the file's ``data_root`` follows a new one, given as ``data_root`` among
-    the options or else, if the scope is mmdet, as ``MMDET_DATASETS`` in the environment. The runner is
+    Options override the file. Every path below the file's ``data_root`` follows a new one, given as ``data_root``
+    among the options or else, to a config of mmdet's scope, as ``MMDET_DATASETS``. The runner is
     :class:`StrictRunner` unless the file names another.
 
     Args:
@@ -59,8 +59,8 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     old_root = cfg.get('data_root')
     cfg.merge_from_dict(cfg_options or {})
     new_root = (cfg_options or {}).get('data_root')
-    if scope == 'mmdet':
-        new_root = new_root or os.environ.get('MMDET_DATASETS')
+    if not new_root and scope == 'mmdet':
+        new_root = os.environ.get('MMDET_DATASETS')
     if old_root and new_root:
         cfg.merge_from_dict(move_data_root(cfg.to_dict(), old_root, new_root))
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(path).stem)

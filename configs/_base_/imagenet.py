@@ -1,6 +1,6 @@
-# ImageNet-1k as the paper trains on it (Table 6): crops of 192² pixels in epochs 1 to 280, of 224² from 281 on; tested at
-# 224², a crop of ratio 0.9. What the table leaves open (interpolation, mean and standard deviation of the pixels) is the
-# authors' code: github.com/JierunChen/FasterNet, data/custom_imagenet_data.py.
+# ImageNet-1k as the paper trains on it (Table 6): crops of 192² pixels in epochs 1 to 280, of 224² from 281 on; tested
+# at 224², a crop of ratio 0.9. What the table leaves open (interpolation, mean and standard deviation of the pixels) is
+# in the authors' code: github.com/JierunChen/FasterNet, data/custom_imagenet_data.py.
 data_root = 'data/imagenet/'
 
 load_192 = [

@@ -33,7 +33,7 @@ def count_classifier(config: str | Path, height: int = 224, width: int = 224) ->
 
     Example:
         >>> count_classifier('configs/classification/fasternet_t0_imagenet.py')['params_conv_fc']
-        3898320
+        3895820
     """
     model = build_detector(config)[1]
     # Shapes alone: nothing is computed on the meta device.

@@ -16,10 +16,10 @@ MIN_SIDE = 24  # pixels: less shows nothing of what is around a small object
 
 
 def make_crops(source: str | Path, root: str | Path) -> Path:
-    """Write a square crop of every object of a data set in COCO's layout, in ImageNet's: ``{train,val}/<class>/<id>.png``.
+    """Write a square crop of every object of a data set in COCO's layout, a folder per class as ImageNet has it.
 
-    Crops are of whole objects and what hides them, with half as much around; the border of the picture cuts them. They
-    are written in a temporary folder that is renamed at the end.
+    A crop, ``{train,val}/<class>/<id of the annotation>.png``, shows the object's box and half as much around it, cut
+    by the border of the picture. All are written in a temporary folder, so no half of them is ever found at ``root``.
 
     Args:
         source: Folder of a data set with ``annotations/instances_{train,val}.json`` and ``{train,val}/``, as
@@ -55,7 +55,7 @@ def make_crops(source: str | Path, root: str | Path) -> Path:
 def write_split(source: Path, root: Path, split: str) -> None:
     file = source / 'annotations' / f'instances_{split}.json'
     if not file.is_file():
-        raise UserError(f'{source} holds no {file.relative_to(source)}; make a data set with tools/make_shapes.py {source}')
+        raise UserError(f'{file} does not exist; make the data set with tools/make_shapes.py {source}')
     coco = json.loads(file.read_text())
     classes = {category['id']: category['name'] for category in coco['categories']}
     for name in classes.values():

@@ -346,7 +346,7 @@ class FasterNet(BaseModule):
     @staticmethod
     def _checkpoint_filter(state_dict: dict[str, Tensor], *args: Any) -> None:
         """Rename the authors' classifier in place; mmpretrain's ``ImageClassifier`` calls this before it loads."""
-        renamed = classifier_state_dict(state_dict)
+        renamed = dict(classifier_state_dict(state_dict))
         state_dict.clear()
         state_dict.update(renamed)
 
