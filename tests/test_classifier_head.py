@@ -11,7 +11,7 @@ from mmpretrain.apis import get_model
 from torch import nn
 
 from mmfasternet import FasterNet
-from mmfasternet.checkpoint import CheckpointError
+from mmfasternet.checkpoint import CheckpointError, check_whole_model
 from mmfasternet.config import load_config
 from mmfasternet.models.classifier_head import FasterNetClsHead
 
@@ -99,6 +99,13 @@ def test_a_file_that_lacks_something_is_refused(door, edit, complaint, tmp_path)
 def test_a_file_of_another_variant_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r'patch_embed.proj.weight \(40, 3, 4, 4\) instead of \(64, 3, 4, 4\)'):
         by_load_from('t1', released(tmp_path), tmp_path)
+
+
+def test_the_last_layer_starts_afresh_for_other_classes():
+    entries = golden_state_dict('t0', 'classification')
+    model = build('t0', **{'model.head.num_classes': 7})
+    taken, afresh = check_whole_model(model, entries, 'released.pth', heads_may_differ=True)
+    assert afresh == ['head.head.weight', 'head.head.bias'] and len(taken) == len(entries) - 2
 
 
 def test_a_wrapped_classifier_loads_its_own_weights(tmp_path):

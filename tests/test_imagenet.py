@@ -91,6 +91,7 @@ def test_pictures_of_192_then_224(arch, tmp_path):
 def test_classifier_trains_and_predicts(arch):
     model = MODELS.build(imagenet_config(arch).model)
     model.init_weights()
+    assert type(model.head.avgpool_pre_head[2]) is type(model.backbone.stages[0].blocks[0].mlp[2])
     drop_path = model.backbone.stages[-1].blocks[-1].drop_path
     assert getattr(drop_path, 'drop_prob', 0) == pytest.approx(TABLE6[arch]['drop_path'])
     samples = [DataSample().set_gt_label(label) for label in (3, 999)]

@@ -1,8 +1,8 @@
 # FasterNet on ImageNet-1k by the paper's recipe (Table 6), but for what differs between the variants: arch, the head's
-# in_channels and activation, weight decay, mixup, RandAugment; for M and L batch, learning rate and clipping too.
-# What the table leaves open is the authors' code, github.com/JierunChen/FasterNet, cfg/fasternet_*.yaml and
-# models/model_api.py: learning rates of 1e-6 at the first epoch and 1e-5 at the last, mixup or cutmix on every batch by
-# turns of chance, weight decay on norms and biases too, no random erasing, no average of weights. They trained in mixed
+# in_channels and activation, weight decay, mixup, RandAugment, and for M and L batch, learning rate and clipping.
+# What the table leaves open is as in the authors' code, github.com/JierunChen/FasterNet, cfg/fasternet_*.yaml and
+# models/model_api.py: learning rates of 1e-6 at the first epoch and 1e-5 at the last, mixup or cutmix, by chance,
+# on every batch, weight decay on norms and biases too, no random erasing, no average of weights. They trained in mixed
 # precision, which is --amp of tools/train.py.
 _base_ = ['./imagenet.py', './runtime_cls.py']
 model = dict(

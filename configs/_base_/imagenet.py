@@ -13,7 +13,8 @@ load_224 = [
     dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
 ]
-# timm's rand-m<magnitude_level>-mstd0.5-inc1. Configs of T1 to L put it, with a level, between load and pack.
+# timm's rand-m<magnitude_level>-mstd0.5-inc1, padding with the mean colour. Configs of T1 to L put it between load and
+# pack, each with its level.
 rand_augment = dict(
     type='RandAugment',
     policies='timm_increasing',
@@ -28,7 +29,7 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]
-# 8 GPUs × 512 pictures; M and L have 8 × 256.
+# 8 GPUs × 512 pictures.
 train_dataloader = dict(
     batch_size=512,
     num_workers=8,

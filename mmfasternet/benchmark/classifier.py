@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a classifier, as two tables of the paper count them.
 
-Table 8 counts convolutions and fully connected layers alone. Table 3 counts the norms too: their parameters, and 2
-multiply-adds for each element of a BN, as mmengine's ``FlopAnalyzer`` does.
+Table 8 counts convolutions and fully connected layers alone. The FLOPs of Table 3 are those of the norms too, 2
+multiply-adds for each element of a BN, as mmengine's ``FlopAnalyzer`` has it.
 """
 
 from pathlib import Path
@@ -25,8 +25,8 @@ def count_classifier(config: str | Path, height: int = 224, width: int = 224) ->
         width: Width of the picture in pixels. Defaults to 224.
 
     Returns:
-        ``config``, ``shape``, ``params`` and ``flops`` (multiply-adds) of the whole network, as in Table 3, and
-        ``params_conv_fc`` and ``flops_conv_fc`` without its norms, as in Table 8.
+        ``config``, ``shape``, ``params`` and ``flops`` (multiply-adds, as in Table 3) of the whole network, and
+        ``params_conv_fc`` and ``flops_conv_fc`` without its norms (both as in Table 8).
 
     Raises:
         UserError: If the config has no model with a backbone, or the model can't be built.
