@@ -142,6 +142,13 @@ def test_absent_imagenet_is_one_sentence(tmp_path):
     assert done.returncode == 1 and 'Traceback' not in done.stderr
 
 
+def test_what_is_not_for_classifiers_is_one_sentence():
+    config = ROOT / 'configs/classification/fasternet_t0_imagenet.py'
+    done = run_tool(ROOT / 'tools/test.py', config, 'released.pth', '--tta')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith('error: --out, --show, --show-dir and --tta are not for classifiers')
+
+
 @pytest.mark.slow
 def test_classifier_of_crops_trains(shapes_root, tmp_path):
     """The round trip's first half; that its file feeds a detector is tested with the head."""
