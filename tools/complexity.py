@@ -82,7 +82,7 @@ def totals(detectors: list[tuple[Row, dict]]) -> Table:
 def by_convention(classifiers: list[tuple[Row, dict]]) -> Table:
     """Parameters and multiply-adds of whole classifiers, in the paper's two ways."""
     table = Table(title="without norms, as in the paper's Table 8, and with them, as the FLOPs of its Table 3")
-    for name in ('', 'M parameters', 'G multiply-adds', 'M, with norms', 'G, with norms'):
+    for name in ('', 'M params', 'G FLOPs', 'M with norms', 'G with norms'):
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)
     for row, count in classifiers:
         table.add_row(
