@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from .safe_load import CheckpointError, read_checkpoint
 
-__all__ = ['FasterNetPretrainedInit', 'check_whole_model', 'fasternet_state_dict', 'load_pretrained', 'unwrap']
+__all__ = [
+    'FasterNetPretrainedInit',
+    'check_whole_model',
+    'classifier_state_dict',
+    'fasternet_state_dict',
+    'load_pretrained',
+    'unwrap',
+]
 
 StateDict = dict[str, Tensor]
 
@@ -128,6 +135,29 @@ def fasternet_state_dict(checkpoint: Any, source: str, prefix: str | None = None
     return from_timm(state_dict)
 
 
+def classifier_state_dict(state_dict: StateDict) -> StateDict:
+    """Rename the authors' classifier, or timm's, to mmpretrain's ``ImageClassifier`` of a FasterNet and its head.
+
+    Args:
+        state_dict: Tensors by key; others than such a classifier's stay as they are.
+
+    Returns:
+        Key → tensor, the backbone's behind ``backbone.`` and the head's behind ``head.``.
+
+    Example:
+        >>> import torch
+        >>> state_dict = {'patch_embed.proj.weight': torch.ones(1), 'head.bias': torch.ones(1)}
+        >>> list(classifier_state_dict(state_dict))
+        ['backbone.patch_embed.proj.weight', 'head.head.bias']
+    """
+    bare = strip(state_dict, 'module.') or state_dict
+    if 'patch_embed.proj.weight' not in bare:
+        return state_dict
+    return {
+        f'{"head" if key.startswith(CLASSIFIER) else "backbone"}.{key}': value for key, value in from_timm(bare).items()
+    }
+
+
 def unwrap(checkpoint: Any, source: str) -> StateDict:
     """The tensors of a checkpoint by key, whether they lie bare or inside one of the usual wrappings."""
     while isinstance(checkpoint, dict):
@@ -146,7 +176,7 @@ def unwrap(checkpoint: Any, source: str) -> StateDict:
 def check_whole_model(
     model: nn.Module, state_dict: StateDict, source: str, heads_may_differ: bool
 ) -> tuple[StateDict, list[str]]:
-    """Make sure that a state dict fits a detector or segmentor in every entry.
+    """Make sure that a state dict fits a detector, segmentor or classifier in every entry.
 
     Args:
         model: The model that is about to load it.
@@ -166,6 +196,8 @@ def check_whole_model(
         ({'weight': tensor([[1., 1.]]), 'bias': tensor([1.])}, [])
     """
     expected = model.state_dict()
+    if any(key.startswith('head.avgpool_pre_head.') for key in expected):
+        state_dict = classifier_state_dict(state_dict)
     other_classes = [
         key
         for key, value in state_dict.items()
@@ -227,13 +259,18 @@ def describe_arch(state_dict: StateDict, arch_settings: dict[str, dict]) -> str 
 
 
 def from_timm(state_dict: StateDict) -> StateDict:
-    """Rename timm's stages 0–3, which hold their merging layer as ``downsample``, to the authors' list of seven."""
+    """Rename timm's stages 0–3, which hold their merging layer as ``downsample``, to the authors' list of seven.
+
+    The two layers of timm's classifier get the authors' names too.
+    """
     if not any(re.match(r'stages(_\d|\.\d\.downsample)\.', key) for key in state_dict):
         return state_dict
     renamed = {}
     for key, value in state_dict.items():
         key = re.sub(r'^stages[._](\d)\.downsample\.', lambda m: f'stages.{2 * int(m[1]) - 1}.', key)
         key = re.sub(r'^stages[._](\d)\.blocks\.', lambda m: f'stages.{2 * int(m[1])}.blocks.', key)
+        key = re.sub(r'^conv_head\.', 'avgpool_pre_head.1.', key)
+        key = re.sub(r'^classifier\.', 'head.', key)
         renamed[key] = value
     return renamed
 

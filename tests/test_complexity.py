@@ -9,6 +9,7 @@ import torch
 from conftest import run_tool
 from mmengine.analysis import FlopAnalyzer
 
+from mmfasternet.benchmark.classifier import count_classifier
 from mmfasternet.benchmark.complexity import count_complexity, count_operators
 from mmfasternet.benchmark.detector import build_detector
 from mmfasternet.benchmark.rows import ROWS, find_row
@@ -37,6 +38,26 @@ def test_all_rows_of_table_4_are_there():
     assert len(TABLE4) == 12 and {row.label for row in ROWS} >= set(TABLE4)
 
 
+# M parameters and G multiply-adds of Table 8, and G multiply-adds of Table 3.
+CLASSIFIERS = dict(
+    t0=('3.9', '0.34', '0.34'),
+    t1=('7.6', '0.85', '0.85'),
+    t2=('15.0', '1.90', '1.91'),
+    s=('31.1', '4.55', '4.56'),
+    m=('53.5', '8.72', '8.74'),
+    l=('93.4', '15.49', '15.52'),
+)
+
+
+@pytest.mark.parametrize('arch', CLASSIFIERS)
+def test_tables_3_and_8(arch):
+    counted = count_classifier(ROOT / f'configs/classification/fasternet_{arch}_imagenet.py')
+    params, flops, flops_with_norms = CLASSIFIERS[arch]
+    assert f'{counted["params_conv_fc"] / 1e6:.1f}' == params
+    assert f'{counted["flops_conv_fc"] / 1e9:.2f}' == flops
+    assert f'{counted["flops"] / 1e9:.2f}' == flops_with_norms
+
+
 def test_parts_add_up():
     counted = count_complexity(find_row('fasternet_t0').config_path, 320, 500)
     assert list(counted['parts']) == ['backbone', 'neck', 'rpn', 'box_head', 'mask_head']
@@ -60,14 +81,21 @@ def test_backbone_as_mmengine_counts(name):
 
 def test_tool_writes_plain_counts(tmp_path):
     out = tmp_path / 'counts.json'
-    configs = [ROOT / 'configs/mask_rcnn_fasternet_t0.py', 'resnet50']
-    done = run_tool(ROOT / 'tools/complexity.py', *configs, '--shape', 800, 1280, '--out', out)
+    configs = [
+        ROOT / 'configs/mask_rcnn_fasternet_t0.py',
+        ROOT / 'configs/classification/fasternet_l_imagenet.py',
+        'resnet50',
+    ]
+    done = run_tool(ROOT / 'tools/complexity.py', *configs, '--out', out)
     assert done.returncode == 0, done.stderr
     counts = json.loads(out.read_text())
-    assert [Path(count['config']).name for count in counts] == ['mask_rcnn_fasternet_t0.py', 'mask_rcnn_resnet50.py']
-    assert counts[1]['trainable'] == 44170992 and counts[1]['params'] == 44396336
-    assert counts[1]['flops_paper'] == pytest.approx(253.0e9, rel=1e-3) and counts[1]['flops_full'] > 259e9
+    names = ['mask_rcnn_fasternet_t0.py', 'fasternet_l_imagenet.py', 'mask_rcnn_resnet50.py']
+    assert [Path(count['config']).name for count in counts] == names
+    assert [count['shape'] for count in counts] == [[800, 1280], [224, 224], [800, 1280]]
+    assert counts[2]['trainable'] == 44170992 and counts[2]['params'] == 44396336
+    assert counts[2]['flops_paper'] == pytest.approx(253.0e9, rel=1e-3) and counts[2]['flops_full'] > 259e9
     assert '44.2' in done.stdout and '253' in done.stdout
+    assert '93.4' in done.stdout and '15.49' in done.stdout and '15.52' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Count parameters, multiply-adds and activations of detectors, part by part, without weights, data or a GPU."""
+"""Count parameters and multiply-adds of detectors, part by part, and of classifiers, without weights, data or a GPU."""
 
 import argparse
 
@@ -7,8 +7,10 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from mmfasternet.benchmark.classifier import count_classifier
 from mmfasternet.benchmark.complexity import count_complexity
 from mmfasternet.benchmark.rows import Row, find_row
+from mmfasternet.config import load_config
 from mmfasternet.errors import one_sentence_errors, require_ops
 from mmfasternet.files import write_json
 
@@ -17,11 +19,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config file, or name of a row: fasternet_s')
     parser.add_argument(
-        '--shape', nargs=2, type=int, default=(800, 1280), metavar=('H', 'W'), help='picture in pixels: 800 1280'
+        '--shape',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='picture in pixels; default: 800 1280 for detectors, 224 224 for classifiers',
     )
     parser.add_argument('--out', help='JSON file to write the counts to')
     args = parser.parse_args()
-    if min(args.shape) < 32:
+    if args.shape and min(args.shape) < 32:
         parser.error(f'--shape must be at least 32 32, but got {args.shape[0]} {args.shape[1]}')
     return args
 
@@ -30,31 +36,36 @@ def main() -> None:
     args = parse_args()
     require_ops()
     rows = [find_row(config) for config in args.configs]
-    counts = []
+    counts, detectors, classifiers = [], [], []
     for given, row in zip(args.configs, track(rows, 'counting', transient=True), strict=True):
-        count = count_complexity(row.config_path, *args.shape)
+        is_classifier = load_config(row.config_path).get('default_scope') == 'mmpretrain'
+        count = (count_classifier if is_classifier else count_complexity)(row.config_path, *(args.shape or ()))
         counts.append({**count, 'config': row.config if given == row.name else given})
+        (classifiers if is_classifier else detectors).append((row, count))
     if args.out:
         write_json(args.out, counts)
-    rich.print(by_part(rows, counts), totals(rows, counts), sep='\n')
+    if detectors:
+        rich.print(by_part(detectors), totals(detectors), sep='\n')
+    if classifiers:
+        rich.print(by_convention(classifiers))
 
 
-def by_part(rows: list[Row], counts: list[dict]) -> Table:
+def by_part(detectors: list[tuple[Row, dict]]) -> Table:
     """Multiply-adds of each part, full count."""
-    parts = list(dict.fromkeys(part for count in counts for part in count['parts']))
+    parts = list(dict.fromkeys(part for _, count in detectors for part in count['parts']))
     table = Table('', *parts, 'all', title='multiply-adds in G, every operator')
-    for row, count in zip(rows, counts, strict=True):
+    for row, count in detectors:
         flops = [count['parts'].get(part, {}).get('flops_full') for part in parts] + [count['flops_full']]
         table.add_row(escape(row.label), *('' if value is None else f'{value / 1e9:.1f}' for value in flops))
     return table
 
 
-def totals(rows: list[Row], counts: list[dict]) -> Table:
+def totals(detectors: list[tuple[Row, dict]]) -> Table:
     """The whole detector, beside what the paper's Table 4 printed."""
     table = Table(title='M parameters, G multiply-adds as the paper counts, its Table 4, M activations')
     for name in ('', 'all', 'trained', 'printed', 'FLOPs', 'printed', 'activations'):
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)
-    for row, count in zip(rows, counts, strict=True):
+    for row, count in detectors:
         printed = row.published
         table.add_row(
             escape(row.label),
@@ -64,6 +75,22 @@ def totals(rows: list[Row], counts: list[dict]) -> Table:
             f'{count["flops_paper"] / 1e9:.1f}',
             f'{printed.flops_g}' if printed and printed.flops_g else '',
             f'{count["activations"] / 1e6:.0f}',
+        )
+    return table
+
+
+def by_convention(classifiers: list[tuple[Row, dict]]) -> Table:
+    """Parameters and multiply-adds of whole classifiers, in the paper's two ways."""
+    table = Table(title="without norms, as in the paper's Table 8, and with them, as the FLOPs of its Table 3")
+    for name in ('', 'M params', 'G FLOPs', 'M with norms', 'G with norms'):
+        table.add_column(name, justify='right' if name else 'left', no_wrap=True)
+    for row, count in classifiers:
+        table.add_row(
+            escape(row.label),
+            f'{count["params_conv_fc"] / 1e6:.1f}',
+            f'{count["flops_conv_fc"] / 1e9:.2f}',
+            f'{count["params"] / 1e6:.1f}',
+            f'{count["flops"] / 1e9:.2f}',
         )
     return table
 

@@ -56,6 +56,11 @@ def main() -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     require_ops()
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    if cfg.get('default_scope') == 'mmpretrain' and (args.out or args.show or args.show_dir or args.tta):
+        raise UserError(
+            '--out, --show, --show-dir and --tta are not for classifiers; to draw them set --cfg-options '
+            'default_hooks.visualization.enable=True default_hooks.visualization.out_dir=FOLDER'
+        )
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
     cfg.resume = False

@@ -35,7 +35,10 @@ def check_dataset_config(cfg: dict) -> None:
     """
     for leaf in leaves(cfg):
         root = leaf.get('data_root') or ''
-        named = [leaf.get('ann_file'), (leaf.get('data_prefix') or {}).get('img')]
+        prefix = leaf.get('data_prefix') or {}
+        # mmpretrain's data sets name one folder, or a split that is called as its folder.
+        pictures = prefix if isinstance(prefix, str) else prefix.get('img') or leaf.get('split')
+        named = [leaf.get('ann_file'), pictures]
         wanted = [name for name in named if isinstance(name, str) and name]
         if leaf.get('backend_args') or any('://' in str(path) for path in (root, *wanted)):
             continue  # cloud storage, which mmengine reads
@@ -43,8 +46,8 @@ def check_dataset_config(cfg: dict) -> None:
         if missing:
             raise DataError(
                 f'no data at {Path(root).absolute()}: it must hold {" and ".join(wanted)}, and lacks '
-                f'{" and ".join(missing)}. If the data lies elsewhere, say so with MMDET_DATASETS=FOLDER or '
-                '--cfg-options data_root=FOLDER. The demo (`make demo`) makes its own data and needs no download.'
+                f'{" and ".join(missing)}. If the data lies elsewhere, say so with --cfg-options data_root=FOLDER or, '
+                'for detectors, MMDET_DATASETS=FOLDER. The demo (`make demo`) makes its own data and needs no download.'
             )
 
 

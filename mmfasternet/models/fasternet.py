@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoint import FasterNetPretrainedInit
+from ..checkpoint import FasterNetPretrainedInit, classifier_state_dict
 from .arguments import as_integer, check_number
 from .pconv import PConv, num_convolved
 
@@ -358,6 +359,13 @@ class FasterNet(BaseModule):
             super().init_weights()
         finally:
             self.init_cfg = init_cfg
+
+    @staticmethod
+    def _checkpoint_filter(state_dict: dict[str, Tensor], *args: Any) -> None:
+        """Rename the authors' classifier in place; mmpretrain's ``ImageClassifier`` calls this before it loads."""
+        renamed = dict(classifier_state_dict(state_dict))
+        state_dict.clear()
+        state_dict.update(renamed)
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages < 0:

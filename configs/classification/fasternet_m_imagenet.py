@@ -1,0 +1,11 @@
+_base_ = '../_base_/fasternet_imagenet_2048.py'
+model = dict(
+    backbone=dict(arch='m'),
+    head=dict(in_channels=1152),
+    train_cfg=dict(augments=[dict(type='Mixup', alpha=0.5), dict(type='CutMix', alpha=1.0)]),
+)
+rand_augment = dict(_base_.rand_augment, magnitude_level=7)
+train_dataloader = dict(dataset=dict(pipeline=[*_base_.load_192, rand_augment, *_base_.pack]))
+late_pipeline = [*_base_.load_224, rand_augment, *_base_.pack]
+custom_hooks = [dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=281, train_pipeline=late_pipeline)])]
+optim_wrapper = dict(optimizer=dict(weight_decay=0.05), clip_grad=dict(max_norm=1))

@@ -1,0 +1,66 @@
+# A classifier of the crops that tools/make_crops.py makes of the generated shapes: a small stand-in for ImageNet, whose
+# backbone mask_rcnn_fasternet_t0_shapes_pretrained.py starts from.
+_base_ = '../_base_/runtime_cls.py'
+data_root = 'data/shape_crops/'
+
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(
+        type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
+    ),
+    backbone=dict(
+        type='FasterNet',
+        arch='t0',
+        out_indices=(3,),
+        out_norm=False,
+        init_cfg=dict(type='Kaiming', layer='Conv2d'),  # as the detector that starts from scratch
+    ),
+    head=dict(type='FasterNetClsHead', num_classes=6, in_channels=320, act_cfg=dict(type='GELU')),
+)
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,  # a crop is read in no time; a process of its own would take more from the training
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='CustomDataset',
+        data_root=data_root,
+        data_prefix='train',
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.5, 1.0)),
+            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+            dict(type='PackInputs'),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CustomDataset',
+        data_root=data_root,
+        data_prefix='val',
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(64, 64)),
+            dict(type='PackInputs'),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=1)
+test_evaluator = val_evaluator
+
+max_epochs = 10
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=50),
+    dict(type='CosineAnnealingLR', T_max=max_epochs, convert_to_iter_based=True),
+]
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(max_keep_ckpts=1))
+randomness = dict(seed=0)
