@@ -22,9 +22,9 @@ DISTRIBUTIONS = dict(
 def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str | None = None) -> Config:
     """Load a config for this project's tools.
 
-    Options override the file. Every path below the file's ``data_root`` follows a new one, given as
-    ``MMDET_DATASETS`` or, before it, as ``data_root`` among the options. The runner is :class:`StrictRunner` unless
-    the file names another.
+    Options override the file. Every path below the file's ``data_root`` follows a new one, given as ``data_root``
+    among the options or else, to a config of mmdet's scope, as ``MMDET_DATASETS``. The runner is
+    :class:`StrictRunner` unless the file names another.
 
     Args:
         path: The config file.
@@ -58,7 +58,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
         raise UserError(f'{path} needs {scope}, which is not installed: pip install {DISTRIBUTIONS[scope]}')
     old_root = cfg.get('data_root')
     cfg.merge_from_dict(cfg_options or {})
-    new_root = (cfg_options or {}).get('data_root') or os.environ.get('MMDET_DATASETS')
+    new_root = (cfg_options or {}).get('data_root')
+    if not new_root and scope == 'mmdet':
+        new_root = os.environ.get('MMDET_DATASETS')
     if old_root and new_root:
         cfg.merge_from_dict(move_data_root(cfg.to_dict(), old_root, new_root))
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(path).stem)

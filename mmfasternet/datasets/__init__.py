@@ -1,6 +1,15 @@
 """Data sets that need no download."""
 
 from .shapes import CLASSES, draw_scene, make_shapes, semantic_map, statistics, statistics_table
-from .sheet import draw_sheet
+from .sheet import draw_semantic_sheet, draw_sheet
 
-__all__ = ['CLASSES', 'draw_scene', 'draw_sheet', 'make_shapes', 'semantic_map', 'statistics', 'statistics_table']
+__all__ = [
+    'CLASSES',
+    'draw_scene',
+    'draw_semantic_sheet',
+    'draw_sheet',
+    'make_shapes',
+    'semantic_map',
+    'statistics',
+    'statistics_table',
+]

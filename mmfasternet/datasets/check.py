@@ -22,7 +22,7 @@ class DataError(UserError):
 
 
 def check_dataset_config(cfg: dict) -> None:
-    """Make sure that the annotation file and the folder of pictures of a data set exist.
+    """Make sure that the annotation file and the folders of pictures and maps of a data set exist.
 
     Args:
         cfg: The data set's config, which may wrap others (``dataset`` or ``datasets``).
@@ -35,7 +35,8 @@ def check_dataset_config(cfg: dict) -> None:
     """
     for leaf in leaves(cfg):
         root = leaf.get('data_root') or ''
-        named = [leaf.get('ann_file'), (leaf.get('data_prefix') or {}).get('img')]
+        prefix = leaf.get('data_prefix') or {}
+        named = [leaf.get('ann_file'), *(prefix.get(key) for key in ('img', 'img_path', 'seg_map_path'))]
         wanted = [name for name in named if isinstance(name, str) and name]
         if leaf.get('backend_args') or any('://' in str(path) for path in (root, *wanted)):
             continue  # cloud storage, which mmengine reads
@@ -43,8 +44,8 @@ def check_dataset_config(cfg: dict) -> None:
         if missing:
             raise DataError(
                 f'no data at {Path(root).absolute()}: it must hold {" and ".join(wanted)}, and lacks '
-                f'{" and ".join(missing)}. If the data lies elsewhere, say so with MMDET_DATASETS=FOLDER or '
-                '--cfg-options data_root=FOLDER. The demo (`make demo`) makes its own data and needs no download.'
+                f'{" and ".join(missing)}. If the data lies elsewhere, say so with --cfg-options data_root=FOLDER or, '
+                'for detectors, MMDET_DATASETS=FOLDER. The demo (`make demo`) makes its own data and needs no download.'
             )
 
 
@@ -55,12 +56,13 @@ def explain_empty(cfg: dict) -> None:
         cfg: The data set's config, which may wrap others.
 
     Raises:
-        DataError: If a COCO annotation file has no annotation, or none of the classes.
+        DataError: If a COCO annotation file has no annotation, or none of the classes, or a folder has no picture.
 
     Example:
-        >>> explain_empty(dict(type='ADE20KDataset'))
+        >>> explain_empty(dict(type='CocoDataset'))
     """
     for leaf in leaves(cfg):
+        explain_empty_folder(leaf)
         path = Path(leaf.get('data_root') or '', leaf.get('ann_file') or '')
         if path.suffix != '.json':
             continue
@@ -75,8 +77,21 @@ def explain_empty(cfg: dict) -> None:
             )
 
 
+def explain_empty_folder(leaf: dict) -> None:
+    """mmseg lists a folder, and without an ``ann_file`` takes what it finds there."""
+    folder = (leaf.get('data_prefix') or {}).get('img_path')
+    if folder is None or leaf.get('ann_file'):
+        return
+    folder, suffix = Path(leaf.get('data_root') or '', folder), leaf.get('img_suffix', '')
+    if not any(path.name.endswith(suffix) for path in folder.rglob('*') if path.is_file()):
+        raise DataError(
+            f'{folder} holds no picture{suffix and f" whose name ends in {suffix}"}; set data_prefix and img_suffix '
+            'of the data set to where its pictures lie and how their names end'
+        )
+
+
 def check_pictures(dataset: Any) -> None:
-    """Make sure that a data set knows its classes, and has pictures of the sizes it names.
+    """Make sure that a data set knows its classes, and has pictures of the sizes it names and maps of its classes.
 
     Looks at a sample of up to 50 pictures, spread over the whole.
 
@@ -84,7 +99,7 @@ def check_pictures(dataset: Any) -> None:
         dataset: A data set of mmengine's form; others are left alone.
 
     Raises:
-        DataError: If the annotations match neither the classes nor the pictures.
+        DataError: If the annotations or maps don't match the classes or the pictures.
 
     Example:
         >>> check_pictures([])
@@ -103,6 +118,8 @@ def check_pictures(dataset: Any) -> None:
         info = dataset.get_data_info(int(index))
         if '://' not in str(info.get('img_path', '://')):
             check_picture(dataset.ann_file, info)
+            if 'reduce_zero_label' in info and info.get('seg_map_path'):  # of mmseg; mmdet's panoptic maps are others
+                check_map(info, len(classes))
 
 
 def check_picture(ann_file: str, info: dict) -> None:
@@ -119,6 +136,34 @@ def check_picture(ann_file: str, info: dict) -> None:
         raise DataError(
             f'{ann_file} says that {path} has width and height {named}, but the picture has {size}: the annotations '
             'were made for other pictures'
+        )
+
+
+def check_map(info: dict, num_classes: int) -> None:
+    picture, path = info['img_path'], Path(info['seg_map_path'])
+    if not path.is_file():
+        raise DataError(
+            f'the picture {picture} has no map {path}; set data_prefix and seg_map_suffix of the data set to where its '
+            'maps lie and how their names end'
+        )
+    with Image.open(picture) as image, Image.open(path) as mapped:
+        if mapped.size != image.size:
+            raise DataError(
+                f'{path} has width and height {mapped.size}, but its picture {picture} has {image.size}: the maps were '
+                'made for other pictures'
+            )
+        labels = np.asarray(mapped)
+    if labels.ndim != 2:
+        raise DataError(f'{path} is a picture of colours; a map has one channel, with the number of the class')
+    if info['label_map']:
+        return  # mmseg renumbers the classes
+    # 255 is ignored, and so is 0 where the classes are counted from 1.
+    last = num_classes if info['reduce_zero_label'] else num_classes - 1
+    highest = labels[labels != 255].max(initial=0)
+    if highest > last:
+        raise DataError(
+            f'{path} has a class of number {highest}, but the {num_classes} classes of the data set end at {last}; '
+            'set metainfo=dict(classes=...) or reduce_zero_label, or convert the maps'
         )
 
 

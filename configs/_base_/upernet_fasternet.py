@@ -1,0 +1,7 @@
+# UPerNet with FasterNet on ADE20K by mmseg's recipe for Swin, but for what differs between the variants: arch, the heads'
+# in_channels and weights. Drop path comes with the variant; the backbone's BN is synchronized, as ResNet's is in mmseg's
+# _base_/models/upernet_r50.py.
+_base_ = ['./upernet.py', './ade20k.py', './schedule_160k_seg.py', './runtime_seg.py']
+model = dict(backbone=dict(type='FasterNet', norm_cfg=dict(type='SyncBN')), auxiliary_head=dict(num_classes=150))
+train_dataloader = dict(batch_size=2)
+default_hooks = dict(checkpoint=dict(interval=16000))
