@@ -5,10 +5,11 @@ VENV ?= $(if $(filter onedl,$(SET)),.venv,.venv-$(SET))
 # Any text makes the comparison a short one.
 QUICK ?=
 
-.PHONY: help env demo test test-page compare lint
+.PHONY: help env demo demo-seg test test-page compare lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
+	@echo "make demo-seg  the same with Semantic FPN, for semantic segmentation"
 	@echo "make test    run the tests"
 	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
 	@echo "make test-page  test the comparison's page in Chromium, which must be there"
@@ -21,6 +22,9 @@ env:
 
 demo: env
 	"$(VENV)/bin/python" tools/demo.py
+
+demo-seg: env
+	"$(VENV)/bin/python" tools/demo.py segmentation
 
 test: env
 	"$(VENV)/bin/python" -m pytest

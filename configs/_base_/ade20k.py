@@ -1,7 +1,7 @@
-# ADE20K's 150 classes in crops of 512×512, 4 pictures per GPU: mmseg's _base_/datasets/ade20k.py.
+# ADE20K in crops of 512×512, 4 pictures per GPU: mmseg's _base_/datasets/ade20k.py. A config on this base names the
+# crop's size and the 150 classes to the model, since two bases can not share a key.
 data_root = 'data/ade/ADEChallengeData2016/'
 crop_size = (512, 512)
-model = dict(data_preprocessor=dict(size=crop_size), decode_head=dict(num_classes=150))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -8,6 +8,7 @@ _base_ = [
 ]
 checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'
 model = dict(
+    data_preprocessor=dict(size=(512, 1024)),
     backbone=dict(
         type='FasterNet',
         arch='s',
@@ -15,5 +16,6 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint=checkpoint),
     ),
     neck=dict(in_channels=[128, 256, 512, 1024]),
+    decode_head=dict(num_classes=19),
 )
 auto_scale_lr = dict(base_batch_size=8)

@@ -79,10 +79,10 @@ def explain_empty(cfg: dict) -> None:
 
 def explain_empty_folder(leaf: dict) -> None:
     """mmseg lists a folder, and without an ``ann_file`` takes what it finds there."""
-    folder = (leaf.get('data_prefix') or {}).get('img_path')
-    if folder is None or leaf.get('ann_file'):
+    prefix = leaf.get('data_prefix')
+    if not isinstance(prefix, dict) or 'img_path' not in prefix or leaf.get('ann_file'):
         return
-    folder, suffix = Path(leaf.get('data_root') or '', folder), leaf.get('img_suffix', '')
+    folder, suffix = Path(leaf.get('data_root') or '', prefix['img_path']), leaf.get('img_suffix', '')
     if not any(path.name.endswith(suffix) for path in folder.rglob('*') if path.is_file()):
         raise DataError(
             f'{folder} holds no picture{suffix and f" whose name ends in {suffix}"}; set data_prefix and img_suffix '
