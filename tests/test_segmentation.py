@@ -72,7 +72,7 @@ def test_recipe_of_upernet(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_config_learns_and_predicts(name):
-    """ImageNet weights of its variant, nothing frozen; a loss with finite gradients; a map of the picture's own size."""
+    """ImageNet weights of its variant, nothing frozen; a loss with finite gradients; a map of the picture's size."""
     cfg = load(name)
     assert cfg.default_scope == 'mmseg' and cfg.runner_type == 'StrictRunner'
     backbone = cfg.model.backbone
@@ -177,7 +177,9 @@ def test_flip_tta_averages_both_directions(trained, tmp_path):
     assert (found == plain.argmax(1)).float().mean() < 0.999
 
 
-@pytest.mark.parametrize('config, out', [(DEMO, 'predictions.pkl'), (ROOT / 'configs/mask_rcnn_fasternet_t0.py', 'out')])
+@pytest.mark.parametrize(
+    'config, out', [(DEMO, 'predictions.pkl'), (ROOT / 'configs/mask_rcnn_fasternet_t0.py', 'out')]
+)
 def test_out_of_the_other_task_is_one_sentence(config, out):
     done = run_tool(TOOLS / 'test.py', config, 'x.pth', '--out', out)
     assert done.returncode == 1 and 'Traceback' not in done.stderr

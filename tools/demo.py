@@ -1,7 +1,7 @@
 """From nothing to a trained and tested model: generate pictures, train on them, test through MIM, draw.
 
-Mask R-CNN by default, or with `segmentation` Semantic FPN, each with FasterNet-T0. Stopped at any point, it goes on from
-there when it is run again.
+Mask R-CNN by default, or with `segmentation` Semantic FPN, each with FasterNet-T0. Stopped at any point, it goes on
+from there when it is run again.
 """
 
 import argparse

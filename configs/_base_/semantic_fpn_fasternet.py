@@ -1,6 +1,6 @@
 # Semantic FPN with FasterNet on ADE20K by PVT's recipe, but for what differs between the variants: arch, the neck's
-# in_channels and weights. Drop path comes with the variant; the backbone's BN is synchronized, as ResNet's is in mmseg's
-# _base_/models/fpn_r50.py.
+# in_channels and weights. Drop path comes with the variant; the backbone's BN is synchronized, as ResNet's is in
+# mmseg's _base_/models/fpn_r50.py.
 _base_ = ['./semantic_fpn.py', './ade20k.py', './schedule_80k_seg.py', './runtime_seg.py']
 model = dict(
     data_preprocessor=dict(size=(512, 512)),

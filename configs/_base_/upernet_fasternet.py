@@ -1,6 +1,6 @@
-# UPerNet with FasterNet on ADE20K by mmseg's recipe for Swin, but for what differs between the variants: arch, the heads'
-# in_channels and weights. Drop path comes with the variant; the backbone's BN is synchronized, as ResNet's is in mmseg's
-# _base_/models/upernet_r50.py.
+# UPerNet with FasterNet on ADE20K by mmseg's recipe for Swin, but for what differs between the variants: arch, the
+# heads' in_channels and weights. Drop path comes with the variant; the backbone's BN is synchronized, as ResNet's is in
+# mmseg's _base_/models/upernet_r50.py.
 _base_ = ['./upernet.py', './ade20k.py', './schedule_160k_seg.py', './runtime_seg.py']
 model = dict(
     data_preprocessor=dict(size=(512, 512)),

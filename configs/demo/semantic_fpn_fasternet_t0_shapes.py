@@ -10,13 +10,13 @@ norm_cfg = dict(type='BN')
 model = dict(
     data_preprocessor=dict(size=shapes['size']),
     backbone=dict(type='FasterNet', arch='t0', init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[40, 80, 160, 320], out_channels=64, norm_cfg=norm_cfg),
-    decode_head=dict(in_channels=[64, 64, 64, 64], channels=64, num_classes=len(classes), norm_cfg=norm_cfg),
+    neck=dict(in_channels=[40, 80, 160, 320], norm_cfg=norm_cfg),
+    decode_head=dict(num_classes=len(classes), norm_cfg=norm_cfg),
 )
 
 dataset_type = 'BaseSegDataset'
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,  # a picture is read in 3 ms; a process of its own would take more from the training
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -50,7 +50,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-max_iters = 450
+max_iters = 650
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -63,5 +63,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=50),
     dict(type='CosineAnnealingLR', T_max=max_iters, by_epoch=False),
 ]
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=75, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=100, max_keep_ckpts=1))
 randomness = dict(seed=0)

@@ -59,7 +59,7 @@ def explain_empty(cfg: dict) -> None:
         DataError: If a COCO annotation file has no annotation, or none of the classes, or a folder has no picture.
 
     Example:
-        >>> explain_empty(dict(type='CocoDataset'))
+        >>> explain_empty(dict(type='ADE20KDataset'))
     """
     for leaf in leaves(cfg):
         explain_empty_folder(leaf)
