@@ -22,6 +22,7 @@ from mmfasternet.datasets.check import DataError, check_dataset_config, check_pi
 
 CONFIGS = ROOT / 'configs/segmentation'
 DEMO = ROOT / 'configs/demo/semantic_fpn_fasternet_t0_shapes.py'
+DETECTOR = ROOT / 'configs/mask_rcnn_fasternet_t0.py'
 TOOLS = ROOT / 'tools'
 NAMES = [
     *(f'semantic_fpn_fasternet_{arch}' for arch in ('t0', 't1', 't2', 's', 'm', 'l')),
@@ -178,12 +179,17 @@ def test_flip_tta_averages_both_directions(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'config, out', [(DEMO, 'predictions.pkl'), (ROOT / 'configs/mask_rcnn_fasternet_t0.py', 'out')]
+    'tool, args, sentence',
+    [
+        ('test.py', [DEMO, 'x.pth', '--out', 'predictions.pkl'], '--out must be a folder for a segmentor'),
+        ('test.py', [DETECTOR, 'x.pth', '--out', 'out'], '--out must end in .pkl or .pickle for a detector'),
+        ('image_demo.py', ['.', DEMO, 'x.pth'], f'{DEMO} is no detector'),
+    ],
 )
-def test_out_of_the_other_task_is_one_sentence(config, out):
-    done = run_tool(TOOLS / 'test.py', config, 'x.pth', '--out', out)
+def test_what_belongs_to_the_other_task_is_one_sentence(tool, args, sentence):
+    done = run_tool(TOOLS / tool, *args)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith('error: --out must')
+    assert done.stderr.splitlines()[-1].startswith(f'error: {sentence}'), done.stderr
 
 
 def test_sheet_shows_maps_beside_each_other(shapes_root, tmp_path):

@@ -52,7 +52,9 @@ def draw(cfg: Config, segments: bool, show: bool, wait_time: float, show_dir: st
     cfg.default_hooks.visualization.update(draw=True, show=show, wait_time=wait_time)
     if not segments:
         cfg.default_hooks.visualization.test_out_dir = show_dir
-    elif show_dir:
+        return
+    cfg.default_hooks.visualization.interval = 1  # mmseg 1.2.2 draws one batch of so many in tests too
+    if show_dir:
         cfg.visualizer.save_dir = show_dir
 
 
