@@ -10,8 +10,8 @@ norm_cfg = dict(type='BN')
 model = dict(
     data_preprocessor=dict(size=shapes['size']),
     backbone=dict(type='FasterNet', arch='t0', init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[40, 80, 160, 320], norm_cfg=norm_cfg),
-    decode_head=dict(num_classes=len(classes), norm_cfg=norm_cfg),
+    neck=dict(in_channels=[40, 80, 160, 320], out_channels=64, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=[64, 64, 64, 64], channels=64, num_classes=len(classes), norm_cfg=norm_cfg),
 )
 
 dataset_type = 'BaseSegDataset'
@@ -50,7 +50,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-max_iters = 650
+max_iters = 1200
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -85,6 +85,8 @@ def draw_semantic_sheet(
 ) -> Path:
     """Draws pictures in pairs, the true classes to the left and the predicted ones to the right, under a legend.
 
+    The pictures are made grey, so that what is coloured is a class.
+
     Args:
         predictions: Folder of maps that mmseg's ``test.py --out`` wrote: PNGs, 0 where no class is and k where
             ``classes[k - 1]`` is.
@@ -111,7 +113,8 @@ def draw_semantic_sheet(
             [((classes_of == label + 1).astype(np.uint8), label, '') for label in range(len(classes))]
             for classes_of in maps
         ]
-        pairs.append((_read(Path(pictures, path.name)), *regions))
+        grey = _read(Path(pictures, path.name), cv2.IMREAD_GRAYSCALE)
+        pairs.append((cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), *regions))
     return _write_sheet(pairs, classes, sheet, legend=True)
 
 
