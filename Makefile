@@ -5,10 +5,11 @@ VENV ?= $(if $(filter onedl,$(SET)),.venv,.venv-$(SET))
 # Any text makes the comparison, or the benchmark, a short one.
 QUICK ?=
 
-.PHONY: help env demo test test-page compare bench lint
+.PHONY: help env demo demo-seg test test-page compare bench lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
+	@echo "make demo-seg  the same with Semantic FPN, for semantic segmentation"
 	@echo "make test    run the tests"
 	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
 	@echo "make bench   measure FasterNet in every engine beside timm's (QUICK=1: minutes, on small pictures)"
@@ -22,6 +23,9 @@ env:
 
 demo: env
 	"$(VENV)/bin/python" tools/demo.py
+
+demo-seg: env
+	"$(VENV)/bin/python" tools/demo.py segmentation
 
 test: env
 	"$(VENV)/bin/python" -m pytest

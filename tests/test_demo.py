@@ -1,5 +1,7 @@
+import dataclasses
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -89,16 +91,19 @@ def demo(tmp_path, monkeypatch):
     def run(command):
         demo.commands.append(command)
         options = dict(zip(command, command[1:], strict=False))
-        work = Path(options['--work-dir'])
+        work, data = Path(options['--work-dir']), Path('data/shapes_quick')
         work.mkdir(parents=True, exist_ok=True)
         if command[1].endswith('train.py'):
             torch.save({}, work / 'epoch_1.pth')
         else:
             run = work / f'20240101_00000{len(demo.commands)}'
             run.mkdir()
-            metrics = {'coco/bbox_mAP': len(demo.commands) / 10, 'coco/segm_mAP': 0.375}
+            metrics = {'coco/bbox_mAP': len(demo.commands) / 10, 'coco/segm_mAP': 0.375, 'mIoU': 81.25}
             (run / f'{run.name}.json').write_text(json.dumps(metrics))
-            mmengine.dump(results_of(Path('data/shapes_quick')), options['--out'])
+            if options['--out'].endswith('.pkl'):
+                mmengine.dump(results_of(data), options['--out'])
+            else:
+                shutil.copytree(data / 'semantic/val', options['--out'])
         return subprocess.CompletedProcess(command, demo.status)
 
     demo.commands, demo.status = [], 0
@@ -123,6 +128,28 @@ def test_demo_calls_its_parts_and_reports(demo, capfd):
 
     demo.main()  # again: the AP of the newest test counts
     assert '0.400' in capfd.readouterr().out
+
+
+def test_demo_of_segmentation(demo, monkeypatch, capfd):
+    monkeypatch.setattr(sys, 'argv', ['demo.py', 'segmentation', '--quick'])
+    demo.main()
+    train, test = demo.commands
+    config = str(ROOT / 'configs/demo/semantic_fpn_fasternet_t0_shapes.py')
+    assert config in train and config in test and 'train_cfg.max_iters=2' in train
+    printed = capfd.readouterr().out
+    assert 'mIoU' in printed and '0.812' in printed and 'box AP' not in printed
+    assert Path('work_dirs/semantic_fpn_fasternet_t0_shapes_quick/sheet.png').is_file()
+
+
+@pytest.mark.parametrize('task, metrics', [('detection', 'box AP and mask AP'), ('segmentation', 'mIoU')])
+def test_whole_demo_fails_below_its_floor(demo, monkeypatch, task, metrics):
+    monkeypatch.setattr(sys, 'argv', ['demo.py', task])
+    monkeypatch.setattr(demo, 'make_shapes', lambda root, **_: make_shapes('data/shapes_quick', num_train=2, num_val=3))
+    monkeypatch.setattr(demo, 'statistics_table', lambda root: '')
+    draw = dataclasses.replace(demo.TASKS[task], floor=0.82, draw=lambda predictions, data, sheet: sheet)
+    monkeypatch.setitem(demo.TASKS, task, draw)
+    with pytest.raises(SystemExit, match=f'demo: {metrics} should reach 0.82'):
+        demo.main()
 
 
 def test_demo_ends_with_the_first_failure(demo):

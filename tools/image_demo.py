@@ -5,7 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmfasternet.config import load_config
-from mmfasternet.errors import one_sentence_errors, require_ops
+from mmfasternet.errors import UserError, one_sentence_errors, require_ops
 from mmfasternet.safe_load import use_safe_reader
 
 
@@ -32,6 +32,8 @@ def main() -> None:
     from mmfasternet.inference import find_pictures, predict_pictures
 
     cfg = load_config(args.config, args.cfg_options)
+    if cfg.get('default_scope') != 'mmdet':
+        raise UserError(f'{args.config} is no detector; tools/test.py --show-dir draws what a segmentor predicts')
     use_safe_reader(trust=args.trust_checkpoint)
     pictures = find_pictures(args.inputs)
     path = predict_pictures(cfg, args.checkpoint, pictures, args.out_dir, args.score_thr, args.batch_size, args.device)

@@ -1,4 +1,4 @@
-"""Test a detector or segmentor; the arguments are those of mmdet's tools/test.py."""
+"""Test a detector or segmentor; the arguments are those of mmdet's and mmseg's tools/test.py."""
 
 import argparse
 import os
@@ -16,9 +16,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file, or its address')
     parser.add_argument('--work-dir', help='folder for logs and metrics; default: work_dirs/<name of the config>')
-    parser.add_argument('--out', help='pickle file to dump the predictions to')
+    parser.add_argument(
+        '--out', help="a detector's predictions go to this pickle file, a segmentor's maps into this folder"
+    )
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument('--show-dir', help='folder for drawn predictions, made under work_dir/timestamp')
+    parser.add_argument(
+        '--show-dir',
+        help="folder for drawn predictions; a detector's is made under work_dir/timestamp, a segmentor's has them in "
+        'vis_data/vis_image',
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows each picture')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation (horizontal flip)')
     parser.add_argument(
@@ -27,26 +33,49 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-    args = parser.parse_args()
-    if args.out and not args.out.endswith(('.pkl', '.pickle')):
-        parser.error(f'--out must end in .pkl or .pickle, but got {args.out}')
-    return args
+    return parser.parse_args()
 
 
-def use_flip_tta(cfg: Config) -> None:
+def check_out(out: str, segments: bool) -> None:
+    """Make sure that ``--out`` is what the task writes: a pickle file, or a folder."""
+    pickle = out.endswith(('.pkl', '.pickle'))
+    if segments and (pickle or os.path.isfile(out)):
+        raise UserError(f"--out must be a folder for a segmentor's maps, but got {out}")
+    if not segments and not pickle:
+        raise UserError(f"--out must end in .pkl or .pickle for a detector's predictions, but got {out}")
+
+
+def draw(cfg: Config, segments: bool, show: bool, wait_time: float, show_dir: str | None) -> None:
+    """Draw the predictions, as the tools/test.py of mmdet or of mmseg does."""
+    if 'visualization' not in cfg.get('default_hooks', {}):
+        raise UserError('--show and --show-dir need default_hooks.visualization, which the config lacks')
+    cfg.default_hooks.visualization.update(draw=True, show=show, wait_time=wait_time)
+    if not segments:
+        cfg.default_hooks.visualization.test_out_dir = show_dir
+        return
+    cfg.default_hooks.visualization.interval = 1  # mmseg 1.2.2 draws one batch of so many in tests too
+    if show_dir:
+        cfg.visualizer.save_dir = show_dir
+
+
+def use_flip_tta(cfg: Config, segments: bool) -> None:
     """Test every picture as it is and flipped, unless the config has a ``tta_model`` of its own."""
     if cfg.model.get('roi_head', {}).get('mask_head'):
         raise UserError('--tta works for detectors without masks: mmdet merges boxes alone; test this one without it')
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
-    if 'tta_model' not in cfg:
-        cfg.tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
-    if 'tta_pipeline' not in cfg:
+    if segments:
+        model = dict(type='SegTTAModel')
+        pack = dict(type='PackSegInputs')
+    else:
+        model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
         meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
-        pack = [dict(type='PackDetInputs', meta_keys=meta_keys)]
-        cfg.tta_pipeline = [*dataset.pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, pack])]
+        pack = dict(type='PackDetInputs', meta_keys=meta_keys)
+    cfg.setdefault('tta_model', model)
+    # The picture as it is comes first: with its annotations the merged prediction is compared.
+    flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
+    cfg.setdefault('tta_pipeline', [*dataset.pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])])
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset.pipeline = cfg.tta_pipeline
 
@@ -65,15 +94,18 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     cfg.resume = False
     use_safe_reader(trust=args.trust_checkpoint)
-    if args.show or args.show_dir:
-        if 'visualization' not in cfg.get('default_hooks', {}):
-            raise UserError(f'--show and --show-dir need default_hooks.visualization, which {args.config} lacks')
-        cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
-        cfg.default_hooks.visualization.update(test_out_dir=args.show_dir)
-    if args.tta:
-        use_flip_tta(cfg)
-    runner = RUNNERS.build(cfg)
+    segments = cfg.get('default_scope') == 'mmseg'
     if args.out:
+        check_out(args.out, segments)
+    if args.show or args.show_dir:
+        draw(cfg, segments, args.show, args.wait_time, args.show_dir)
+    if args.tta:
+        use_flip_tta(cfg, segments)
+    if args.out and segments:
+        for metric in cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]:
+            metric.output_dir = args.out
+    runner = RUNNERS.build(cfg)
+    if args.out and not segments:
         # Imported here, since only detectors need it.
         from mmdet.evaluation import DumpDetResults
 

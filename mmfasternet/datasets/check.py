@@ -22,7 +22,7 @@ class DataError(UserError):
 
 
 def check_dataset_config(cfg: dict) -> None:
-    """Make sure that the annotation file and the folder of pictures of a data set exist.
+    """Make sure that the annotation file and the folders of pictures and maps of a data set exist.
 
     Args:
         cfg: The data set's config, which may wrap others (``dataset`` or ``datasets``).
@@ -37,8 +37,8 @@ def check_dataset_config(cfg: dict) -> None:
         root = leaf.get('data_root') or ''
         prefix = leaf.get('data_prefix') or {}
         # mmpretrain's data sets name one folder, or a split that is called as its folder.
-        pictures = prefix if isinstance(prefix, str) else prefix.get('img') or leaf.get('split')
-        named = [leaf.get('ann_file'), pictures]
+        prefix = dict(img=prefix or leaf.get('split')) if isinstance(prefix, str) or not prefix else prefix
+        named = [leaf.get('ann_file'), *(prefix.get(key) for key in ('img', 'img_path', 'seg_map_path'))]
         wanted = [name for name in named if isinstance(name, str) and name]
         if leaf.get('backend_args') or any('://' in str(path) for path in (root, *wanted)):
             continue  # cloud storage, which mmengine reads
@@ -58,12 +58,13 @@ def explain_empty(cfg: dict) -> None:
         cfg: The data set's config, which may wrap others.
 
     Raises:
-        DataError: If a COCO annotation file has no annotation, or none of the classes.
+        DataError: If a COCO annotation file has no annotation, or none of the classes, or a folder has no picture.
 
     Example:
         >>> explain_empty(dict(type='ADE20KDataset'))
     """
     for leaf in leaves(cfg):
+        explain_empty_folder(leaf)
         path = Path(leaf.get('data_root') or '', leaf.get('ann_file') or '')
         if path.suffix != '.json':
             continue
@@ -78,8 +79,21 @@ def explain_empty(cfg: dict) -> None:
             )
 
 
+def explain_empty_folder(leaf: dict) -> None:
+    """mmseg lists a folder, and without an ``ann_file`` takes what it finds there."""
+    prefix = leaf.get('data_prefix')
+    if not isinstance(prefix, dict) or 'img_path' not in prefix or leaf.get('ann_file'):
+        return
+    folder, suffix = Path(leaf.get('data_root') or '', prefix['img_path']), leaf.get('img_suffix', '')
+    if not any(path.name.endswith(suffix) for path in folder.rglob('*') if path.is_file()):
+        raise DataError(
+            f'{folder} holds no picture{suffix and f" whose name ends in {suffix}"}; set data_prefix and img_suffix '
+            'of the data set to where its pictures lie and how their names end'
+        )
+
+
 def check_pictures(dataset: Any) -> None:
-    """Make sure that a data set knows its classes, and has pictures of the sizes it names.
+    """Make sure that a data set knows its classes, and has pictures of the sizes it names and maps of its classes.
 
     Looks at a sample of up to 50 pictures, spread over the whole.
 
@@ -87,7 +101,7 @@ def check_pictures(dataset: Any) -> None:
         dataset: A data set of mmengine's form; others are left alone.
 
     Raises:
-        DataError: If the annotations match neither the classes nor the pictures.
+        DataError: If the annotations or maps don't match the classes or the pictures.
 
     Example:
         >>> check_pictures([])
@@ -106,6 +120,8 @@ def check_pictures(dataset: Any) -> None:
         info = dataset.get_data_info(int(index))
         if '://' not in str(info.get('img_path', '://')):
             check_picture(dataset.ann_file, info)
+            if 'reduce_zero_label' in info and info.get('seg_map_path'):  # of mmseg; mmdet's panoptic maps are others
+                check_map(info, len(classes))
 
 
 def check_picture(ann_file: str, info: dict) -> None:
@@ -122,6 +138,34 @@ def check_picture(ann_file: str, info: dict) -> None:
         raise DataError(
             f'{ann_file} says that {path} has width and height {named}, but the picture has {size}: the annotations '
             'were made for other pictures'
+        )
+
+
+def check_map(info: dict, num_classes: int) -> None:
+    picture, path = info['img_path'], Path(info['seg_map_path'])
+    if not path.is_file():
+        raise DataError(
+            f'the picture {picture} has no map {path}; set data_prefix and seg_map_suffix of the data set to where its '
+            'maps lie and how their names end'
+        )
+    with Image.open(picture) as image, Image.open(path) as mapped:
+        if mapped.size != image.size:
+            raise DataError(
+                f'{path} has width and height {mapped.size}, but its picture {picture} has {image.size}: the maps were '
+                'made for other pictures'
+            )
+        labels = np.asarray(mapped)
+    if labels.ndim != 2:
+        raise DataError(f'{path} is a picture of colours; a map has one channel, with the number of the class')
+    if info['label_map']:
+        return  # mmseg renumbers the classes
+    # 255 is ignored, and so is 0 where the classes are counted from 1.
+    last = num_classes if info['reduce_zero_label'] else num_classes - 1
+    highest = labels[labels != 255].max(initial=0)
+    if highest > last:
+        raise DataError(
+            f'{path} has a class of number {highest}, but the {num_classes} classes of the data set end at {last}; '
+            'set metainfo=dict(classes=...) or reduce_zero_label, or convert the maps'
         )
 
 

@@ -1,0 +1,11 @@
+# mmseg's default_runtime.py, with the hooks of its schedules: iterations are counted, not epochs.
+_base_ = './runtime.py'
+default_scope = 'mmseg'
+default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=8000),
+    visualization=dict(type='SegVisualizationHook'),
+)
+env_cfg = dict(cudnn_benchmark=True)
+visualizer = dict(type='SegLocalVisualizer')
+log_processor = dict(by_epoch=False)
