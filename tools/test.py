@@ -1,4 +1,4 @@
-"""Test a detector or segmentor; the arguments are those of mmdet's and mmseg's tools/test.py."""
+"""Test a detector, segmentor or classifier; the arguments are those of mmdet's and mmseg's tools/test.py."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Train a detector or segmentor; the arguments are those of mmdet's and mmseg's tools/train.py."""
+"""Train a detector, segmentor or classifier; the arguments are those of mmdet's and mmseg's tools/train.py."""
 
 import argparse
 import os
