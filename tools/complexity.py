@@ -3,11 +3,13 @@
 import argparse
 
 import rich
+import torch
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from mmfasternet.benchmark.complexity import count_complexity
+from mmfasternet.benchmark.records import describe_machine, new_document, provenance
 from mmfasternet.benchmark.rows import Row, find_row
 from mmfasternet.errors import one_sentence_errors, require_ops
 from mmfasternet.files import write_json
@@ -19,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--shape', nargs=2, type=int, default=(800, 1280), metavar=('H', 'W'), help='picture in pixels: 800 1280'
     )
-    parser.add_argument('--out', help='JSON file to write the counts to')
+    parser.add_argument('--out', help='JSON file to write the counts to, as records')
     args = parser.parse_args()
     if min(args.shape) < 32:
         parser.error(f'--shape must be at least 32 32, but got {args.shape[0]} {args.shape[1]}')
@@ -30,12 +32,13 @@ def main() -> None:
     args = parse_args()
     require_ops()
     rows = [find_row(config) for config in args.configs]
-    counts = []
-    for given, row in zip(args.configs, track(rows, 'counting', transient=True), strict=True):
+    document = new_document(describe_machine('cpu', torch.get_num_threads()))
+    for row in track(rows, 'counting', transient=True):
         count = count_complexity(row.config_path, *args.shape)
-        counts.append({**count, 'config': row.config if given == row.name else given})
+        document['records'].append({'kind': 'complexity', **count, **row.identity, **provenance()})
     if args.out:
-        write_json(args.out, counts)
+        write_json(args.out, document)
+    counts = document['records']
     rich.print(by_part(rows, counts), totals(rows, counts), sep='\n')
 
 
