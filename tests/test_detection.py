@@ -6,7 +6,6 @@ import mmdet
 import pytest
 import torch
 from conftest import ROOT
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from pictures import two_pictures
@@ -26,21 +25,34 @@ RECIPES = dict(
     dino_fasternet_l='dino/dino-4scale_r50_8xb2-12e_coco.py',
     rtmdet_fasternet_s='rtmdet/rtmdet_l_8xb32-300e_coco.py',
 )
+# As the authors' weights were trained.
+NORMALIZATION = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 RECIPE_KEYS = (
     *('model', 'train_pipeline', 'test_pipeline', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
     *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_cfg', 'test_cfg'),
     *('auto_scale_lr', 'custom_hooks', 'default_hooks'),
 )
-# What a FasterNet asks for: its own maps, and pictures normalized as for its weights.
-OWN = {
-    'fcos_fasternet_s': {'model.data_preprocessor'},
-    'dino_fasternet_l': {'model.data_preprocessor.pad_size_divisor'},
-    'rtmdet_fasternet_s': {'model.data_preprocessor', 'auto_scale_lr.base_batch_size'},
-}
+# Where they differ, beside backbone, channels and the normalization of pictures.
+LAST_THREE_MAPS = {'model.neck.start_level'}
+OWN = dict(
+    # What is left of Mask R-CNN has no effect.
+    faster_rcnn_fasternet_s={
+        'model.data_preprocessor.pad_mask',
+        'model.train_cfg.rcnn.mask_size',
+        'model.test_cfg.rcnn.mask_thr_binary',
+    },
+    retinanet_fasternet_s=LAST_THREE_MAPS,
+    fcos_fasternet_s=LAST_THREE_MAPS,
+    atss_fasternet_s=LAST_THREE_MAPS,
+    cascade_mask_rcnn_fasternet_m=set(),
+    dino_fasternet_l={'model.data_preprocessor.pad_size_divisor', 'auto_scale_lr.enable'},
+    rtmdet_fasternet_s={'auto_scale_lr.base_batch_size'},
+)
+ANYWHERE = ('model.backbone', 'model.neck.in_channels', *(f'model.data_preprocessor.{key}' for key in NORMALIZATION))
 
 
 def leaves(value, path=''):
-    """Dotted path → value, without the zoo's storage backends."""
+    """Dotted path → value, without mmdet's own defaults that the zoo writes out."""
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, (list, tuple)) and value:
@@ -49,20 +61,22 @@ def leaves(value, path=''):
         return {path: value}
     found = {}
     for key, item in items:
-        if key != 'backend_args':
+        if key not in ('backend_args', 'format_only'):
             found |= leaves(item, f'{path}.{key}' if path else str(key))
     return found
 
 
+def recipe(path):
+    cfg = load_config(path)
+    return leaves({key: cfg[key] for key in RECIPE_KEYS if key in cfg})
+
+
 @pytest.mark.parametrize('name', RECIPES)
 def test_recipe_is_the_zoos(name):
-    ours, theirs = load_config(CONFIGS / f'{name}.py').to_dict(), Config.fromfile(ZOO / RECIPES[name]).to_dict()
-    ours, theirs = (leaves({key: cfg[key] for key in RECIPE_KEYS if key in cfg}) for cfg in (ours, theirs))
-    # A map that the zoo's FPN leaves aside, and what stands for mmdet's defaults or for parts that are not there.
+    ours, theirs = recipe(CONFIGS / f'{name}.py'), recipe(ZOO / RECIPES[name])
     unlike = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
-    assert {key for key in unlike if not key.startswith(('model.backbone', 'model.neck.in_channels'))} == OWN.get(
-        name, set()
-    )
+    assert {key for key in unlike if not key.startswith(ANYWHERE)} == OWN[name]
+    assert load_config(CONFIGS / f'{name}.py').model.data_preprocessor.items() >= NORMALIZATION.items()
 
 
 def test_every_config_has_a_recipe():
