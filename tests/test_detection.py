@@ -67,7 +67,7 @@ def leaves(value, path=''):
 
 
 def recipe(path):
-    cfg = load_config(path)
+    cfg = load_config(path).to_dict()
     return leaves({key: cfg[key] for key in RECIPE_KEYS if key in cfg})
 
 
@@ -76,7 +76,8 @@ def test_recipe_is_the_zoos(name):
     ours, theirs = recipe(CONFIGS / f'{name}.py'), recipe(ZOO / RECIPES[name])
     unlike = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
     assert {key for key in unlike if not key.startswith(ANYWHERE)} == OWN[name]
-    assert load_config(CONFIGS / f'{name}.py').model.data_preprocessor.items() >= NORMALIZATION.items()
+    preprocessor = load_config(CONFIGS / f'{name}.py').to_dict()['model']['data_preprocessor']
+    assert preprocessor.items() >= NORMALIZATION.items()
 
 
 def test_every_config_has_a_recipe():
@@ -104,7 +105,7 @@ def build_small(name: str) -> nn.Module:
 @pytest.mark.parametrize('name', RECIPES)
 def test_learns_and_predicts(name):
     detector = build_small(name).train()
-    data = detector.data_preprocessor(two_pictures(), training=True)
+    data = detector.data_preprocessor(two_pictures('mask' in name), training=True)
     loss, _ = detector.parse_losses(detector(**data, mode='loss'))
     assert loss.isfinite()
     loss.backward()
@@ -115,7 +116,7 @@ def test_learns_and_predicts(name):
 
     detector.eval()
     with torch.no_grad():
-        results = detector(**detector.data_preprocessor(two_pictures()), mode='predict')
+        results = detector(**detector.data_preprocessor(two_pictures('mask' in name)), mode='predict')
     assert len(results) == 2
     for found in (result.pred_instances for result in results):
         assert len(found) > 0 and found.labels.max() < 80
