@@ -1,9 +1,10 @@
 """Parameters, multiply-adds and activations of a detector, part by part, without weights, data or a GPU.
 
 Two conventions stand side by side. *Full* counts every operator of the detector that multiplies and adds, for 1000
-proposals in the box head and 100 RoIs in the mask head. *Paper* counts as Table 4 of the FasterNet paper does, without
-the mask predictor (the last deconvolution and 1×1 convolution) and without the products of attention, of which both
-factors are activations. Norms count as in mmengine's ``FlopAnalyzer``: 2 for each element of a BN, 5 of an LN or GN.
+proposals in the box head and 100 RoIs in the mask head, but not the interpolation of RoIAlign and deformable attention.
+*Paper* counts as Table 4 of the FasterNet paper does, without the mask predictor (the last deconvolution and 1×1
+convolution) and without the products of attention, of which both factors are activations. Norms count as in mmengine's
+``FlopAnalyzer``: 2 for each element of a BN, 5 of an LN or GN.
 """
 
 from collections.abc import Callable, Sequence
