@@ -92,7 +92,7 @@ def build_small(name: str) -> nn.Module:
     if 'rpn' in cfg.model.test_cfg:
         cfg.model.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=50)
         cfg.model.test_cfg.rpn.update(nms_pre=100, max_per_img=10)
-        cfg.model.test_cfg.rcnn.score_thr = 0.0
+        cfg.model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=10)
     elif 'num_queries' in cfg.model:
         cfg.model.num_queries = 50
     else:
