@@ -5,14 +5,13 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import timm
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import InstanceData
+from pictures import two_pictures
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -183,22 +182,6 @@ def test_parameters_get_the_recipes_own_rates(name):
         assert rates['backbone.downsample_layers.0.0.weight'] == pytest.approx(1e-4 * 0.95**7)
         assert rates['backbone.stages.2.8.depthwise_conv.weight'] == pytest.approx(1e-4 * 0.95**2)
         assert rates['rpn_head.rpn_conv.weight'] == pytest.approx(1e-4)
-
-
-def two_pictures() -> dict:
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-
-    boxes = torch.tensor([[8.0, 8.0, 56.0, 48.0], [40.0, 20.0, 90.0, 60.0]])
-    masks = np.zeros((2, 64, 96), dtype=np.uint8)
-    masks[0, 8:48, 8:56] = masks[1, 20:60, 40:90] = 1
-    objects = InstanceData(bboxes=boxes, labels=torch.tensor([3, 7]), masks=BitmapMasks(masks, 64, 96))
-    samples = []
-    for _ in range(2):
-        sample = DetDataSample(metainfo=dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0)))
-        sample.gt_instances = objects
-        samples.append(sample)
-    return dict(inputs=list(torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8)), data_samples=samples)
 
 
 @pytest.mark.parametrize('name', ONE_PER_FAMILY)

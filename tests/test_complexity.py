@@ -1,7 +1,6 @@
 """Complexities equal the paper's Table 4, and mmengine's own counts."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,12 @@ from mmengine.analysis import FlopAnalyzer
 from mmfasternet.benchmark.classifier import count_classifier
 from mmfasternet.benchmark.complexity import count_complexity, count_operators
 from mmfasternet.benchmark.detector import build_detector
+from mmfasternet.benchmark.records import read_records
 from mmfasternet.benchmark.rows import ROWS, find_row
 from mmfasternet.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
+DETECTION = ROOT / 'configs/detection'
 with (ROOT / 'tests/data/table4_coco.csv').open() as file:
     TABLE4 = {row['backbone']: row for row in csv.DictReader(file)}
 # 1000 keys at every stage of an 800 × 1280 picture, two products.
@@ -70,6 +71,50 @@ def test_parts_add_up():
     assert large['parts']['box_head'] == counted['parts']['box_head']
 
 
+@pytest.mark.parametrize('name', ['faster_rcnn_fasternet_s', 'retinanet_fasternet_s', 'rtmdet_fasternet_s'])
+def test_parts_of_a_detector_as_mmengine_counts(name):
+    """Real numbers through the parts, against shapes through all."""
+    model = build_detector(DETECTION / f'{name}.py')[1]
+    image = torch.rand(1, 3, 64, 96)
+    inputs = dict(backbone=image, neck=model.backbone(image))
+    pyramid = model.neck(inputs['neck'])
+    inputs |= dict(rpn=pyramid, head=pyramid)
+    modules = dict(backbone=model.backbone, neck=model.neck)
+    modules |= dict(head=model.bbox_head) if hasattr(model, 'bbox_head') else dict(rpn=model.rpn_head)
+    parts = count_complexity(DETECTION / f'{name}.py', 64, 96)['parts']
+    for part, module in modules.items():
+        analyzer = FlopAnalyzer(module, (inputs[part],))
+        theirs = analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+        assert parts[part]['flops_full'] == pytest.approx(theirs, rel=1e-3), part
+
+
+def test_a_cascade_counts_every_stage():
+    cascade = count_complexity(DETECTION / 'cascade_mask_rcnn_fasternet_m.py', 64, 96)['parts']
+    single = count_complexity(find_row('fasternet_m').config_path, 64, 96)['parts']
+    assert cascade['rpn'] == single['rpn']
+    for key in ('params', 'flops_full', 'flops_paper'):
+        assert cascade['mask_head'][key] == 3 * single['mask_head'][key]
+    # One box for all classes in place of one for each: (80 - 1) × 4 outputs of 1024 inputs, for 1000 proposals.
+    spared = 1000 * 79 * 4 * 1024
+    assert cascade['box_head']['flops_full'] == 3 * (single['box_head']['flops_full'] - spared)
+
+
+def test_a_transformer_is_counted_to_its_end():
+    counted = count_complexity(DETECTION / 'dino_fasternet_l.py', 320, 320)
+    assert list(counted['parts']) == ['backbone', 'neck', 'transformer']
+    places = 40**2 + 20**2 + 10**2 + 5**2
+    # Per place: value and output projections, offsets and weights of 8 heads × 4 levels × 4 points, feed-forward.
+    encoder = 6 * places * 256 * (2 * 256 + 8 * 4 * 4 * 3 + 2 * 2048)
+    # Per query: 4 projections of self-attention and its two products, 2 of cross-attention with offsets and weights,
+    # feed-forward, box branch; the values of cross-attention are once per place.
+    decoder = 6 * 900 * (256 * (4 * 256 + 2 * 256 + 8 * 4 * 4 * 3 + 2 * 2048) + 2 * 900 * 256)
+    decoder += 6 * places * 256 * 256
+    attention = counted['flops_full'] - counted['flops_paper']
+    assert attention == 6 * 2 * 900 * 900 * 256
+    # The rest: position embeddings, heads and norms.
+    assert 1 < counted['parts']['transformer']['flops_full'] / (encoder + decoder) < 1.15
+
+
 @pytest.mark.parametrize('name', ['fasternet_t0', 'resnet50', 'pvt_small', 'poolformer_s24', 'swin_tiny'])
 def test_backbone_as_mmengine_counts(name):
     backbone = build_detector(find_row(name).config_path)[1].backbone
@@ -79,7 +124,7 @@ def test_backbone_as_mmengine_counts(name):
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-def test_tool_writes_plain_counts(tmp_path):
+def test_tool_writes_records(tmp_path):
     out = tmp_path / 'counts.json'
     configs = [
         ROOT / 'configs/mask_rcnn_fasternet_t0.py',
@@ -88,7 +133,7 @@ def test_tool_writes_plain_counts(tmp_path):
     ]
     done = run_tool(ROOT / 'tools/complexity.py', *configs, '--out', out)
     assert done.returncode == 0, done.stderr
-    counts = json.loads(out.read_text())
+    counts = read_records(out)['records']
     names = ['mask_rcnn_fasternet_t0.py', 'fasternet_l_imagenet.py', 'mask_rcnn_resnet50.py']
     assert [Path(count['config']).name for count in counts] == names
     assert [count['shape'] for count in counts] == [[800, 1280], [224, 224], [800, 1280]]
@@ -108,16 +153,14 @@ def test_tool_writes_plain_counts(tmp_path):
             "can not be built: .*'archh'",
         ),
         (
-            "default_scope = 'mmdet'\ncustom_imports = dict(imports=['mmfasternet'], allow_failed_imports=False)\n"
-            "model = dict(type='RetinaNet', backbone=dict(type='FasterNet', arch='t0'), "
-            "neck=dict(type='FPN', in_channels=[40, 80, 160, 320], out_channels=64, num_outs=5), "
-            "bbox_head=dict(type='RetinaHead', num_classes=3, in_channels=64))",
-            'has no two-stage detector: .* but it builds a RetinaNet',
+            "_base_ = '{root}/configs/detection/retinanet_fasternet_s.py'\n"
+            'model = dict(neck=None, bbox_head=dict(in_channels=1024))',
+            'has no detector that can be counted: .* but it builds a RetinaNet',
         ),
         ("custom_imports = dict(imports=['no_such_package'])", 'import of it failed: .*no_such_package'),
     ],
 )
-def test_what_is_no_two_stage_detector(tmp_path, text, message):
+def test_what_can_not_be_counted(tmp_path, text, message):
     config = tmp_path / 'other.py'
     config.write_text(text.replace('{root}', str(ROOT)))
     with pytest.raises(UserError, match=message):

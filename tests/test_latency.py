@@ -219,6 +219,13 @@ def test_another_machines_file_is_not_added_to(tmp_path):
     assert out.read_text() == before
 
 
+@pytest.mark.parametrize('name', ['retinanet_fasternet_s', 'cascade_mask_rcnn_fasternet_m'])
+def test_what_has_no_fixed_proposals(name, tmp_path):
+    row = find_row(str(ROOT / f'configs/detection/{name}.py'))
+    with pytest.raises(UserError, match='has no two-stage detector: .* but it builds a (RetinaNet|CascadeRCNN)'):
+        measure_latencies([row], Protocol(**{**TINY, 'scopes': ('detector',)}), tmp_path / 'records.json')
+
+
 def test_padded_shape():
     cfg = Config(dict(model=dict(data_preprocessor=dict(pad_size_divisor=32))))
     assert padded_shape(cfg, 800, 1333) == (800, 1344)

@@ -3,12 +3,14 @@
 import argparse
 
 import rich
+import torch
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from mmfasternet.benchmark.classifier import count_classifier
 from mmfasternet.benchmark.complexity import count_complexity
+from mmfasternet.benchmark.records import describe_machine, new_document, provenance
 from mmfasternet.benchmark.rows import Row, find_row
 from mmfasternet.config import load_config
 from mmfasternet.errors import one_sentence_errors, require_ops
@@ -25,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('H', 'W'),
         help='picture in pixels; default: 800 1280 for detectors, 224 224 for classifiers',
     )
-    parser.add_argument('--out', help='JSON file to write the counts to')
+    parser.add_argument('--out', help='JSON file to write the counts to, as records')
     args = parser.parse_args()
     if args.shape and min(args.shape) < 32:
         parser.error(f'--shape must be at least 32 32, but got {args.shape[0]} {args.shape[1]}')
@@ -36,18 +38,20 @@ def main() -> None:
     args = parse_args()
     require_ops()
     rows = [find_row(config) for config in args.configs]
-    counts, detectors, classifiers = [], [], []
-    for given, row in zip(args.configs, track(rows, 'counting', transient=True), strict=True):
+    document = new_document(describe_machine('cpu', torch.get_num_threads()))
+    counts = {'complexity': [], 'classifier': []}
+    for row in track(rows, 'counting', transient=True):
         is_classifier = load_config(row.config_path).get('default_scope') == 'mmpretrain'
         count = (count_classifier if is_classifier else count_complexity)(row.config_path, *(args.shape or ()))
-        counts.append({**count, 'config': row.config if given == row.name else given})
-        (classifiers if is_classifier else detectors).append((row, count))
+        kind = 'classifier' if is_classifier else 'complexity'
+        counts[kind].append((row, count))
+        document['records'].append({'kind': kind, **count, **row.identity, **provenance()})
     if args.out:
-        write_json(args.out, counts)
-    if detectors:
-        rich.print(by_part(detectors), totals(detectors), sep='\n')
-    if classifiers:
-        rich.print(by_convention(classifiers))
+        write_json(args.out, document)
+    if counts['complexity']:
+        rich.print(by_part(counts['complexity']), totals(counts['complexity']), sep='\n')
+    if counts['classifier']:
+        rich.print(by_convention(counts['classifier']))
 
 
 def by_part(detectors: list[tuple[Row, dict]]) -> Table:

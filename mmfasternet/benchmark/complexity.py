@@ -1,12 +1,13 @@
 """Parameters, multiply-adds and activations of a detector, part by part, without weights, data or a GPU.
 
 Two conventions stand side by side. *Full* counts every operator of the detector that multiplies and adds, for 1000
-proposals in the box head and 100 RoIs in the mask head. *Paper* counts as Table 4 of the FasterNet paper does, without
-the mask predictor (the last deconvolution and 1×1 convolution) and without the products of attention, of which both
-factors are activations. Norms count as in mmengine's ``FlopAnalyzer``: 2 for each element of a BN, 5 of an LN or GN.
+proposals in the box head and 100 RoIs in the mask head, but not the interpolation of RoIAlign and deformable attention.
+*Paper* counts as Table 4 of the FasterNet paper does, without the mask predictor (the last deconvolution and 1×1
+convolution) and without the products of attention, of which both factors are activations. Norms count as in mmengine's
+``FlopAnalyzer``: 2 for each element of a BN, 5 of an LN or GN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .detector import FIXED_PROPOSALS, FIXED_ROIS, build_detector, padded_shape, parts_of
+from ..errors import UserError
+from .detector import FIXED_PROPOSALS, FIXED_ROIS, build_detector, padded_shape
 
 __all__ = ['count_complexity']
 
@@ -47,7 +49,7 @@ ACTIVATIONS = dict.fromkeys(MATRIX_PRODUCTS, per_element(1))
 
 
 def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -> dict:
-    """Count what a config's two-stage detector costs for one picture.
+    """Count what a config's detector costs for one picture.
 
     Args:
         config: A config file.
@@ -60,31 +62,91 @@ def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -
         same for each part of the detector.
 
     Raises:
-        UserError: If the config has no two-stage detector.
+        UserError: If the config has no two-stage detector, one-stage detector or DETR of mmdet.
 
     Example:
         >>> count_complexity('configs/mask_rcnn_fasternet_s.py')['trainable']
         48989936
     """
     cfg, model = build_detector(config)
-    parts = {name: count_params(part) for name, part in parts_of(model, config).items()}
+    count_heads = heads_counter(model, config)
+    shape = padded_shape(cfg, height, width)
     # Shapes alone: nothing is computed on the meta device.
-    model.to('meta')
-    image = torch.empty(1, 3, *padded_shape(cfg, height, width), device='meta')
-    maps = model.backbone(image)
-    pyramid = model.neck(maps)
-    parts['backbone'].update(count_operators(model.backbone, image))
-    parts['neck'].update(count_operators(model.neck, maps))
-    parts['rpn'].update(count_operators(model.rpn_head, pyramid))
-    parts['box_head'].update(count_operators(model.roi_head.bbox_head, roi_features(model, 'bbox', FIXED_PROPOSALS)))
-    if 'mask_head' in parts:
-        head, features = model.roi_head.mask_head, roi_features(model, 'mask', FIXED_ROIS)
-        before_predictor = count_operators(nn.Sequential(*head.convs), features)
-        parts['mask_head'].update(count_operators(head, features), flops_paper=before_predictor['flops_paper'])
+    image = torch.empty(1, 3, *shape, device='meta')
+    maps = model.backbone.to('meta')(image)
+    pyramid = model.neck.to('meta')(maps)
+    parts = dict(backbone=count_part(model.backbone, image), neck=count_part(model.neck, maps))
+    parts.update(count_heads(model, pyramid, shape))
     totals = {key: sum(part[key] for part in parts.values()) for key in parts['backbone']}
     # The parameters of all modules, also of such that belong to no part.
     totals.update(count_params(model))
     return dict(config=str(config), shape=[height, width], **totals, parts=parts)
+
+
+def heads_counter(model: nn.Module, config: str | Path) -> Callable[[nn.Module, Sequence[Tensor], tuple], dict]:
+    """What counts the parts behind the neck."""
+    # Imported here, since mmdet needs the ops whose absence the tools explain first.
+    from mmdet.models import DetectionTransformer, SingleStageDetector, TwoStageDetector
+
+    kinds = {
+        TwoStageDetector: count_two_stages,
+        SingleStageDetector: count_one_stage,
+        DetectionTransformer: count_transformer,
+    }
+    for kind, count_heads in kinds.items():
+        if isinstance(model, kind) and model.with_neck and model.with_bbox:
+            return count_heads
+    raise UserError(
+        f'{config} has no detector that can be counted: a two-stage detector, a one-stage detector or a DETR of mmdet '
+        f'with a neck and boxes is needed, but it builds a {type(model).__name__}'
+    )
+
+
+def count_two_stages(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:
+    model.to('meta')
+    head = model.roi_head
+    boxes = roi_features(head.bbox_roi_extractor, FIXED_PROPOSALS)
+    parts = dict(rpn=count_part(model.rpn_head, pyramid), box_head=count_part(InTurn(stages(head.bbox_head)), boxes))
+    if head.with_mask:
+        masks, mask_heads = roi_features(head.mask_roi_extractor, FIXED_ROIS), stages(head.mask_head)
+        before_predictor = InTurn(nn.Sequential(*mask_head.convs) for mask_head in mask_heads)
+        parts['mask_head'] = count_part(InTurn(mask_heads), masks)
+        parts['mask_head']['flops_paper'] = count_operators(before_predictor, masks)['flops_paper']
+    return parts
+
+
+def count_one_stage(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:
+    return dict(head=count_part(model.bbox_head.to('meta'), pyramid))
+
+
+def count_transformer(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:
+    """All behind the neck, on real numbers: deformable attention reads the shapes of its maps from tensors."""
+    from mmdet.structures import DetDataSample
+
+    sample = DetDataSample(metainfo=dict(batch_input_shape=shape, img_shape=shape))
+    behind_neck = nn.ModuleList(module for module in model.children() if module not in (model.backbone, model.neck))
+
+    def forward(maps: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            model.bbox_head(**model.forward_transformer(maps, [sample]))
+
+    return dict(transformer=count_part(behind_neck, [torch.rand(map_.shape) for map_ in pyramid], forward))
+
+
+class InTurn(nn.ModuleList):
+    """The heads of a cascade, each of which works on all RoIs."""
+
+    def forward(self, features: Tensor) -> list:
+        return [head(features) for head in self]
+
+
+def stages(part: nn.Module) -> list[nn.Module]:
+    """The stages of a cascade; a part that is none is its only stage."""
+    return list(part) if isinstance(part, nn.ModuleList) else [part]
+
+
+def count_part(module: nn.Module, features: Any, forward: Callable[[Any], Any] | None = None) -> dict[str, int]:
+    return {**count_params(module), **count_operators(forward or module, features)}
 
 
 def count_params(module: nn.Module) -> dict[str, int]:
@@ -92,18 +154,18 @@ def count_params(module: nn.Module) -> dict[str, int]:
     return dict(params=sum(size for size, _ in sizes), trainable=sum(size for size, trained in sizes if trained))
 
 
-def roi_features(model: nn.Module, kind: str, count: int) -> Tensor:
-    extractor = getattr(model.roi_head, f'{kind}_roi_extractor')
-    return torch.empty(count, extractor.out_channels, *extractor.roi_layers[0].output_size, device='meta')
+def roi_features(extractor: nn.Module, count: int) -> Tensor:
+    first = stages(extractor)[0]
+    return torch.empty(count, first.out_channels, *first.roi_layers[0].output_size, device='meta')
 
 
-def count_operators(module: nn.Module, features: Any) -> dict[str, int]:
+def count_operators(forward: Callable[[Any], Any], features: Any) -> dict[str, int]:
     """Multiply-adds in both conventions, and activations, of one forward."""
     with (
         FlopCounterMode(display=False, custom_mapping=NORMS) as flops,
         FlopCounterMode(display=False, custom_mapping=ACTIVATIONS) as activations,
     ):
-        module(features)
+        forward(features)
     by_operator = flops.get_flop_counts().get('Global', {})
     elements = activations.get_flop_counts().get('Global', {})
     full = sum(by_operator.values())

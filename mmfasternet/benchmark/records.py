@@ -24,7 +24,7 @@ from ..errors import UserError
 __all__ = ['describe_machine', 'new_document', 'provenance', 'read_json', 'read_records']
 
 FORMAT, VERSION = 'mmfasternet-records', 1
-KINDS = ('complexity', 'latency', 'ap', 'profile', 'training')
+KINDS = ('complexity', 'classifier', 'latency', 'ap', 'profile', 'training')
 SCOPES = ('backbone', 'detector', 'end2end')
 PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
 # Each is one package under the names of the two sets.
@@ -223,6 +223,9 @@ def check_record(record: Any) -> None:
         check(record, key, 'a text', is_text)
     if kind == 'complexity':
         for key in ('params', 'trainable', 'flops_full', 'flops_paper'):
+            check(record, key, 'a whole number, 0 or more', is_count)
+    if kind == 'classifier':
+        for key in ('params', 'params_conv_fc', 'flops', 'flops_conv_fc'):
             check(record, key, 'a whole number, 0 or more', is_count)
     if kind == 'ap':
         for key in ('box_ap', 'mask_ap'):
