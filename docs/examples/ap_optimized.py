@@ -1,6 +1,6 @@
 """Box and mask AP of a trained detector in its inference form, on the data that its config is tested on.
 
-    python docs/examples/ap_optimized.py CONFIG CHECKPOINT
+python docs/examples/ap_optimized.py CONFIG CHECKPOINT
 """
 
 import argparse

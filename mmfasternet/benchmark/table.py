@@ -170,7 +170,12 @@ def collect(documents: list[dict]) -> Report:
         key: dict(machine, label=f'{machine["label"]} ({key})' if labels[machine['label']] > 1 else machine['label'])
         for key, machine in machines.items()
     }
-    records = [dict(record, machine=file['machine']['id']) for file in documents for record in file['records']]
+    records = [
+        dict(record, machine=file['machine']['id'])
+        for file in documents
+        for record in file['records']
+        if record['kind'] in ('complexity', 'latency', 'ap')
+    ]
     newest = {}
     for record in sorted(records, key=lambda record: record['date']):
         # Removed first, so that it moves to the end.
