@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import run_tool
 
+from mmfasternet.benchmark.ap import newest_metrics
 from mmfasternet.benchmark.deploy_path import randomize_norms
 from mmfasternet.benchmark.detector import build_detector
 from mmfasternet.errors import UserError
@@ -175,6 +176,27 @@ def test_example_without_torch(exported, tmp_path):
     *found, last = done.stdout.splitlines()
     assert last == f'{len(found)} objects drawn in {drawn}' and len(found) > 5
     assert skimage.io.imread(drawn).shape == (133, 200, 3)
+
+
+def test_example_of_the_inference_forms_ap(tiny_config, tmp_path):
+    """That of the model as it is, to the digit that is printed."""
+    torch.manual_seed(0)
+    model = build_detector(tiny_config)[1]
+    randomize_norms(model)
+    # Decided heads, so that something is found.
+    for name, factor in LOUDER.items():
+        model.get_submodule(name).weight.data.mul_(factor)
+    checkpoint = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    done = run_tool(ROOT / 'docs/examples/ap_optimized.py', tiny_config, checkpoint)
+    assert done.returncode == 0, done.stderr
+    optimized = dict(line.split() for line in done.stdout.splitlines() if line.startswith('coco/'))
+    done = run_tool(ROOT / 'tools/test.py', tiny_config, checkpoint)
+    assert done.returncode == 0, done.stderr
+    expected = json.loads(newest_metrics(tmp_path / 'work').read_text())
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(optimized)
+    for name, value in optimized.items():
+        assert abs(float(value) - expected[name]) <= 0.001
 
 
 def test_example_of_ap(exported, tiny_config):
