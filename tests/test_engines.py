@@ -38,7 +38,7 @@ def records(tmp_path_factory) -> Path:
 def test_all_have_the_same_weights():
     models = build_models('t0')
     image = torch.rand(1, 3, 64, 96)
-    for a, b in zip(models['reference'](image), models['deploy'](image), strict=True):
+    for a, b in zip(models['reference'](image), models['optimized'](image), strict=True):
         torch.testing.assert_close(b, a, atol=1e-4, rtol=1e-4)
     # timm has no norms on its outputs.
     for norm, name in zip(models['reference'].output_norms, ('norm0', 'norm2', 'norm4', 'norm6'), strict=True):

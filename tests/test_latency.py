@@ -17,6 +17,7 @@ from mmfasternet.benchmark.latency import Protocol, measure_latencies
 from mmfasternet.benchmark.records import read_records
 from mmfasternet.benchmark.rows import find_row
 from mmfasternet.benchmark.scopes import detector_forward, end2end_forward
+from mmfasternet.deploy.backbone import InferenceFasterNet
 from mmfasternet.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,11 +79,20 @@ def test_folded_detectors_compute_the_same(name):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     folded, count, difference = fold(model, name)
     assert difference < 1e-4
-    # 1 in the embedding, 3 in the mergings, one a block, and the 4 of the outputs, which go into the FPN's laterals.
-    assert count == dict(fasternet_t0=21, resnet50=53, poolformer_s24=0).get(name, count)
+    # 1 in the embedding, 3 in the mergings and one a block; the four output norms have no convolution before them.
+    assert count == dict(fasternet_t0=17, resnet50=53, poolformer_s24=0).get(name, count)
     if name == 'repvit_m1_1':
         assert count > 50 and not any(isinstance(m, nn.BatchNorm2d) for m in folded.backbone.modules())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_optimized_is_for_fasternet(detector):
+    optimized, count, difference = fold(detector, 'FasterNet-T0', 'optimized')
+    # The output norms go into the FPN's lateral convolutions.
+    assert count == 21 and difference < 1e-4 and isinstance(optimized.backbone, InferenceFasterNet)
+    other = build_detector(find_row('resnet50').config_path)[1]
+    with pytest.raises(UserError, match='is the inference form of FasterNet, which ResNet50 is not; take deploy'):
+        fold(other, 'ResNet50', 'optimized')
 
 
 def test_a_wrong_fold_has_no_latency(detector, monkeypatch, tmp_path):
@@ -106,7 +116,7 @@ def test_record_of_a_latency(tmp_path):
     assert backbone['median_ms'] == pytest.approx(sum(sorted(times)[1:3]) / 2, abs=2e-3)
     assert min(times) <= backbone['quartiles_ms'][0] <= backbone['median_ms'] <= backbone['p90_ms'] <= max(times)
     assert backbone['throughput'] == pytest.approx(1000 / backbone['median_ms'], rel=1e-3)
-    assert backbone['padded'] == [64, 96] and backbone['folded'] == 21 and backbone['max_difference'] < 1e-4
+    assert backbone['padded'] == [64, 96] and backbone['folded'] == 17 and backbone['max_difference'] < 1e-4
     assert whole['scope'] == 'detector' and whole['median_ms'] > backbone['median_ms']
     assert backbone['command'] and backbone['date'].endswith('+00:00')
     # Each field is explained.
@@ -176,6 +186,7 @@ def test_flags():
         (dict(shape=(16, 64)), 'at least 32 × 32 pixels, but got 16 × 64'),
         (dict(backend='tvm'), "backend must be one of eager, compile, onnxruntime, openvino, but got 'tvm'"),
         (dict(backend='openvino'), 'backend openvino is measured in scope backbone, but got backbone, detector'),
+        (dict(backend='openvino', path='optimized'), 'optimized is for eager PyTorch; openvino plans'),
         (dict(provider='CPUExecutionProvider'), 'provider is for backend onnxruntime'),
         (dict(backend='onnxruntime', provider='CUDAExecutionProvider'), "does not run on device 'cpu': give --device"),
         (dict(backend='onnxruntime', precision='bf16'), 'ONNX Runtime runs the file in its own fp32'),

@@ -43,8 +43,8 @@ def parse_args() -> argparse.Namespace:
         '--path',
         choices=PATHS,
         default=Protocol.path,
-        help='reference: as trained; deploy: batch norms folded, timm branches fused, FasterNet optimized, checked; '
-        'default: %(default)s',
+        help='reference: as trained; deploy: batch norms folded, timm branches fused; optimized: the inference form of '
+        'FasterNet; the last two are checked to compute the same; default: %(default)s',
     )
     parser.add_argument(
         '--backend',

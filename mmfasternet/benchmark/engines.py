@@ -36,7 +36,7 @@ class Contender:
 
     Args:
         label: What tables and plots call it.
-        network: 'timm', 'reference' or 'deploy'.
+        network: 'timm', 'reference' or 'optimized'.
         backend: What runs it.
         precision: 'fp32', 'bf16' or 'int8'. Defaults to 'fp32'.
     """
@@ -49,13 +49,13 @@ class Contender:
     @property
     def path(self) -> str:
         """What its records call the path."""
-        return 'deploy' if self.network == 'deploy' else 'reference'
+        return 'optimized' if self.network == 'optimized' else 'reference'
 
 
 CONTENDERS = (
     Contender('timm', 'timm', 'eager'),
     Contender('reference', 'reference', 'eager'),
-    Contender('deployed', 'deploy', 'eager'),
+    Contender('deployed', 'optimized', 'eager'),
     Contender('torch.compile', 'reference', 'compile'),
     Contender('ONNX Runtime', 'reference', 'onnxruntime'),
     Contender('OpenVINO', 'reference', 'openvino'),
@@ -220,7 +220,7 @@ def build_models(arch: str) -> dict[str, nn.Module]:
     # timm has no norms of the outputs.
     ours.load_state_dict(fasternet_state_dict(theirs.state_dict(), 'timm'), strict=False)
     randomize_norms(nn.ModuleList(ours.output_norms))
-    return dict(timm=theirs, reference=ours, deploy=optimize_for_inference(ours))
+    return dict(timm=theirs, reference=ours, optimized=optimize_for_inference(ours))
 
 
 def set_up(

@@ -44,7 +44,7 @@ class Protocol:
         shape: Height and width of the picture in pixels, before padding. Defaults to (800, 1333).
         batch: Pictures at once. Defaults to 1.
         scopes: Any of 'backbone', 'detector' and 'end2end'. Defaults to ('backbone', 'detector').
-        path: 'reference' or 'deploy'. Defaults to 'reference'.
+        path: 'reference', 'deploy' or, for FasterNet in eager PyTorch, 'optimized'. Defaults to 'reference'.
         backend: What runs the model: 'eager', or for scope 'backbone' 'compile', 'onnxruntime' or 'openvino'. Defaults
             to 'eager'.
         provider: Execution provider of ONNX Runtime. None means the one of the device. Defaults to None.
@@ -88,6 +88,11 @@ class Protocol:
             if value not in choices:
                 raise UserError(f'{name} must be one of {", ".join(choices)}, but got {value!r}')
         check_backend(self.backend, self.provider, self.device, self.precision)
+        if self.backend != 'eager' and self.path == 'optimized':
+            raise UserError(
+                f'--path optimized is for eager PyTorch; {self.backend} plans memory and layouts itself, and is faster '
+                'with the plain network: take reference or deploy'
+            )
         if self.backend != 'eager' and self.scopes != ('backbone',):
             raise UserError(
                 f'backend {self.backend} is measured in scope backbone, but got {", ".join(self.scopes)}: the whole '
@@ -203,8 +208,8 @@ def take_turn(row: Row, protocol: Protocol, scopes: list[str]) -> Iterator[dict]
     else:
         randomize_norms(model)
     folded, difference = 0, None
-    if protocol.path == 'deploy':
-        model, folded, difference = fold(model, row.label, protocol.backend)
+    if protocol.path != 'reference':
+        model, folded, difference = fold(model, row.label, protocol.path)
     if scopes != ['backbone']:
         parts_of(model, row.config)
     model.to(protocol.device)
