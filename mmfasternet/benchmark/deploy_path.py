@@ -1,4 +1,4 @@
-"""The paths that a latency is taken on: modules as they are trained, folded alike for all, or in FasterNet's own form."""
+"""The paths of a latency: modules as they are trained, folded alike for all, or in FasterNet's own form."""
 
 import copy
 
