@@ -81,7 +81,7 @@ class Plan:
     archs: tuple[str, ...] = ('t0', 's', 'l')
     shapes: tuple[tuple[int, int], ...] = ((224, 224), (800, 1280))
     threads: tuple[int, ...] = (1, 2)
-    rounds: int = 5
+    rounds: int = 3
     profiles: tuple[tuple[str, tuple[int, int]], ...] = (('t0', (224, 224)), ('s', (800, 1280)))
     training: tuple[str, tuple[int, int], int] = ('s', (320, 320), 2)
 
@@ -107,7 +107,7 @@ def measure_all(plan: Plan, out: str | Path) -> dict:
         document['records'] += [profile_parts(arch, shape, threads=1) for arch, shape in plan.profiles]
         write_json(out, document)
     if not any(record['kind'] == 'training' for record in document['records']):
-        document['records'] += measure_training(*plan.training, threads=max(plan.threads), rounds=plan.rounds)
+        document['records'] += measure_training(*plan.training, threads=max(plan.threads), rounds=4 * plan.rounds)
         write_json(out, document)
     return document
 

@@ -17,7 +17,7 @@ __all__ = ['profile_parts']
 KERNELS = {1: '1×1 convolutions', 3: '3×3 convolutions of PConv', 2: 'merging', 4: 'embedding'}
 
 
-def profile_parts(arch: str, shape: tuple[int, int], threads: int, runs: int = 5) -> dict:
+def profile_parts(arch: str, shape: tuple[int, int], threads: int, runs: int = 10) -> dict:
     """Share of each kind of operator in the time of a deployed backbone on the CPU.
 
     The activation is computed within the 1×1 convolutions, so GELU's part is what they take longer than with ReLU.
@@ -26,7 +26,7 @@ def profile_parts(arch: str, shape: tuple[int, int], threads: int, runs: int = 5
         arch: A variant.
         shape: Height and width of the image in pixels.
         threads: Threads of torch.
-        runs: Runs to sum over. Defaults to 5.
+        runs: Runs to sum over. Defaults to 10.
 
     Returns:
         A record, see docs/records.md; its ``parts`` sum to 1.
