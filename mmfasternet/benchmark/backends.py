@@ -108,8 +108,10 @@ def backend_forward(
 
 
 def in_compiler(backbone: nn.Module) -> Forward:
+    # Of what was compiled before, the compiler would keep that sizes change, and at last refuse to compile anew.
+    torch._dynamo.reset()
     # A copy, since freezing takes the weights out of the module.
-    compiled = torch.compile(copy.deepcopy(backbone))
+    compiled = torch.compile(copy.deepcopy(backbone), dynamic=False)
 
     def forward(image: Tensor) -> tuple[Tensor, ...]:
         # Not by torch.compile(options=...), which sets it too late: weights would be inputs of the graph by then.

@@ -171,7 +171,8 @@ def measure_cell(arch: str, shape: tuple[int, int], threads: int, rounds: int) -
             path=contender.path,
             backend=contender.backend,
             rounds=rounds,
-            warmup=1,
+            # A run of a second and more needs no other before it.
+            warmup=int(runs > 1),
             runs=runs,
         )
         for contender in CONTENDERS

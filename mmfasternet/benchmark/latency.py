@@ -74,10 +74,10 @@ class Protocol:
     image: str | Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ('threads', 'batch', 'rounds', 'warmup', 'runs'):
+        for name, least in dict(threads=1, batch=1, rounds=1, warmup=0, runs=1).items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f'{name} must be at least 1, but got {value}')
+            if value is not None and value < least:
+                raise UserError(f'{name} must be at least {least}, but got {value}')
         if min(self.shape) < 32:
             raise UserError(f'the picture must be at least 32 × 32 pixels, but got {self.shape[0]} × {self.shape[1]}')
         for name, value, choices in (
