@@ -10,7 +10,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from ..errors import UserError
 from ..models import FasterNet
@@ -28,7 +28,7 @@ class Storages(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for value in tree_leaves(out):
+        for value in tree_flatten(out)[0]:
             if isinstance(value, Tensor):
                 storage = value.untyped_storage()
                 self.made[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
