@@ -241,6 +241,8 @@ def test_output_norms_go_into_the_neck_where_it_alone_reads_the_maps(neck, kept)
     norms = fast.backbone.output_norms
     assert [index for index in norms if not isinstance(norms[index], nn.Identity)] == kept
     image = torch.rand(2, 3, 96, 160)
+    # mmcv's operators read memory as it lies.
+    assert all(out.is_contiguous() for maps in (fast.backbone(image), fast.neck(fast.backbone(image))) for out in maps)
     assert difference(fast.neck(fast.backbone(image)), model.neck(model.backbone(image))) < 1e-5
 
 

@@ -25,7 +25,7 @@ import openvino
 import skimage
 from torch import Tensor, nn
 
-from mmfasternet.deploy import export
+from mmfasternet.deploy import export, optimize_for_inference
 from mmfasternet.deploy.export import export_onnx
 from mmfasternet.deploy.mask_rcnn import MaskRCNNGraph, paste
 from mmfasternet.deploy.verify import check_detections, check_maps, predict
@@ -126,6 +126,13 @@ def test_detections_are_those_of_mmdet(run, model, name, size):
     assert len(boxes) == 60 and len(set(labels)) > 3 and masks.any(axis=(1, 2)).mean() > 0.9
     assert labels.dtype == np.int64 and masks.dtype == bool and masks.shape[1:] == size
     assert (np.diff(scores) <= 0).all()
+
+
+def test_the_inference_form_finds_the_same(model):
+    picture = torch.from_numpy(skimage.data.coffee()[:201, :333].copy()).permute(2, 0, 1)[None].float()
+    expected = predict(model, picture)
+    assert len(expected[0]) == 60
+    check_detections(predict(optimize_for_inference(model), picture), expected)
 
 
 def test_nothing_found(runtime, exported):

@@ -104,13 +104,16 @@ class InferenceFasterNet(nn.Module):
 
     Args:
         model: The backbone; it is taken apart, so give a copy.
+        contiguous: Whether maps are handed out in the default memory format, as those who read their memory without
+            asking need it: mmcv's RoIAlign does. Defaults to False, which means channels_last.
 
     Raises:
         RuntimeError: If it is given an input that asks for gradients.
     """
 
-    def __init__(self, model: FasterNet) -> None:
+    def __init__(self, model: FasterNet, contiguous: bool = False) -> None:
         super().__init__()
+        self.memory_format = torch.contiguous_format if contiguous else torch.channels_last
         self.in_channels = model.in_channels
         self.out_indices = model.out_indices
         self.patch_embed = Folded(model.patch_embed.proj, model.patch_embed.norm)
@@ -146,5 +149,5 @@ class InferenceFasterNet(nn.Module):
             # A merging only reads, so a map that is handed out stays as it is.
             x = call(stage, x)
             if str(i // 2) in self.output_norms and i % 2 == 0:
-                outs.append(self.output_norms[str(i // 2)](x))
+                outs.append(self.output_norms[str(i // 2)](x).contiguous(memory_format=self.memory_format))
         return tuple(outs)

@@ -21,7 +21,9 @@ def optimize_for_inference(model: Model) -> Model | InferenceFasterNet:
 
     Norms are folded into the convolutions before them, and, where an FPN's 1×1 lateral convolutions are the only
     readers of the maps, the output norms into those. PConv neither clones nor concatenates: blocks write over maps that
-    nobody else holds. The memory format is channels_last. All of it is exact, up to rounding.
+    nobody else holds. The memory format is channels_last, also of the maps that a FasterNet alone gives; within a
+    detector or segmentor they leave it in the default format, since mmcv's operators take that for granted. All of it
+    is exact, up to rounding.
 
     Args:
         model: A FasterNet, or a detector or segmentor of mmdet or mmseg; it stays as it is. The statistics of its norms
@@ -58,7 +60,7 @@ def optimize_for_inference(model: Model) -> Model | InferenceFasterNet:
     made = copy.deepcopy(model).eval()
     if isinstance(made, FasterNet):
         return InferenceFasterNet(made)
-    made.backbone = InferenceFasterNet(made.backbone)
+    made.backbone = InferenceFasterNet(made.backbone, contiguous=True)
     hand_norms_to_neck(made)
     return made.requires_grad_(False)
 
