@@ -184,7 +184,6 @@ def test_small_batch_leaves_alone_what_it_freezes(clone):
     same = {key: torch.equal(trained['state_dict'][f'backbone.{key}'], value) for key, value in start.items()}
     frozen = ('patch_embed.', 'stages.0.')
     assert all(same[key] for key in start if key.startswith(frozen) or 'running_' in key)
-
     assert not all(same[key] for key in start if key.endswith('mlp.0.weight') and not key.startswith(frozen))
 
 
