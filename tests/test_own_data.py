@@ -19,7 +19,7 @@ from mmfasternet.config import load_config
 
 # What makes it a matter of seconds.
 SMALLER = {
-    '--num-train 200 --num-val 40': '--num-train 4 --num-val 2 --size 96 128',
+    '--num-train 200 --num-val 40': '--num-train 6 --num-val 6 --size 96 128',
     'image_size = (1333, 800)': 'image_size = (128, 96)',
     'max_epochs = 12': 'max_epochs = 1',
     'epoch_12.pth': 'epoch_1.pth',
@@ -189,8 +189,8 @@ def test_small_batch_leaves_alone_what_it_freezes(clone):
 
 @pytest.mark.slow
 def test_what_the_tools_leave(clone):
-    assert len(list(clone.glob('work_dirs/my_detector/*/drawn/*.png'))) == 2
-    assert len(list((clone / 'outputs/vis').iterdir())) == 2
+    assert len(list(clone.glob('work_dirs/my_detector/*/drawn/*.png'))) == 6
+    assert len(list((clone / 'outputs/vis').iterdir())) == 6
     found = json.loads((clone / 'outputs/predictions.json').read_text())
     classes = [category['name'] for category in found['categories']]
     assert classes == ['circle', 'triangle', 'square', 'star', 'ring', 'cross']
