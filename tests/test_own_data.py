@@ -1,9 +1,11 @@
 """The guide for people with their own data: its configs and commands, read from the page and run on a few pictures."""
 
 import json
+import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,9 +66,11 @@ def clone(tmp_path_factory) -> Path:
         (clone / name).write_text(code)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('TORCH_HOME', str(clone.with_name('torch')))
+        patch.setenv('LOCAL_RANK', '0')  # the tools would set it, and leave it set
         patch.setattr(torch.hub, 'download_url_to_file', release)
         patch.chdir(clone)
         yield clone
+    shutil.rmtree(clone.parent)  # gigabytes of checkpoints
 
 
 def write_other_formats(split: str) -> None:
@@ -152,7 +156,7 @@ def test_command(clone, command):
     if program == 'globox':
         convert([program, *words])
     elif program.endswith('.sh'):
-        done = run_tool(program, *words)
+        done = run_tool(program, *words, PORT=str(29500 + os.getpid() % 1000))
         assert done.returncode == 0, done.stderr
         assert 'Scaling the original LR by 0.25' in done.stdout
     elif '--amp' in words and not torch.cuda.is_available():
