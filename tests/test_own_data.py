@@ -21,7 +21,8 @@ from mmfasternet.config import load_config
 
 # What makes it a matter of seconds.
 SMALLER = {
-    '--num-train 200 --num-val 40': '--num-train 6 --num-val 6 --size 96 128',
+    '--num-train 200 --num-val 40': '--num-train 4 --num-val 6 --size 96 128',
+    'configs/mask_rcnn_fasternet_s.py': 'configs/mask_rcnn_fasternet_t0.py',
     'image_size = (1333, 800)': 'image_size = (128, 96)',
     'max_epochs = 12': 'max_epochs = 1',
     'epoch_12.pth': 'epoch_1.pth',
@@ -45,13 +46,13 @@ CONFIGS, COMMANDS = read_guide()
 
 
 def release(address: str, path: str) -> None:
-    """In place of the authors' Mask R-CNN, one of the same form."""
+    """In place of the authors' Mask R-CNN, a T0 of the same form."""
     assert address.endswith('/v1.0/mask_rcnn_fasternet_s_fpn_1x_coco_20221111_063419.pth')
-    cfg = load_config(ROOT / 'configs/mask_rcnn_fasternet_s.py')
+    cfg = load_config(ROOT / 'configs/mask_rcnn_fasternet_t0.py')
     cfg.model.backbone.init_cfg = None
     init_default_scope('mmdet')
     detector = MODELS.build(cfg.model)
-    detector.backbone.load_state_dict(golden_state_dict('s'))
+    detector.backbone.load_state_dict(golden_state_dict('t0'))
     torch.save(dict(state_dict=detector.state_dict()), path)
 
 
@@ -184,7 +185,7 @@ def test_training_started_from_the_released_detector(clone):
 @pytest.mark.slow
 def test_small_batch_leaves_alone_what_it_freezes(clone):
     trained = torch.load(clone / 'work_dirs/my_small_batch/epoch_1.pth', map_location='cpu', weights_only=False)
-    start = golden_state_dict('s')
+    start = golden_state_dict('t0')
     same = {key: torch.equal(trained['state_dict'][f'backbone.{key}'], value) for key, value in start.items()}
     frozen = ('patch_embed.', 'stages.0.')
     assert all(same[key] for key in start if key.startswith(frozen) or 'running_' in key)
