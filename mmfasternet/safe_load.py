@@ -1,5 +1,6 @@
 """One reader for every checkpoint: an address or a path in, what the file holds out, no code of the file's run."""
 
+import os
 import re
 from functools import partial
 from hashlib import sha256
@@ -9,7 +10,7 @@ from urllib.parse import urlparse
 
 import safetensors.torch
 import torch
-from mmengine.dist import barrier, get_local_rank
+from mmengine.dist import barrier
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import get_deprecated_model_names, get_external_models, get_torchvision_models
 
@@ -109,7 +110,8 @@ def download(address: str) -> Path:
         # Without a hash of its own, as in model.safetensors, a name may be that of many files.
         name = f'{sha256(address.encode()).hexdigest()[:8]}-{name}'
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    if get_local_rank() == 0 and not path.exists():
+    # mmengine's get_local_rank asks for a group of each machine's processes, which it does not make by itself.
+    if os.environ.get('LOCAL_RANK', '0') == '0' and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written under a temporary name and renamed by torch.
         try:

@@ -4,6 +4,7 @@ import argparse
 import os
 
 from mmengine.config import DictAction
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 
 from mmfasternet.config import load_config
@@ -38,6 +39,8 @@ def main() -> None:
     cfg.launcher = args.launcher
     use_safe_reader(trust=args.trust_checkpoint)
     if args.amp:
+        if get_device() == 'cpu':
+            raise UserError('--amp needs a GPU, and this machine shows none; train without it')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if args.auto_scale_lr:
