@@ -71,6 +71,24 @@ def test_classes_that_the_annotations_do_not_know(own):
         check_pictures(build(own, metainfo=dict(classes=('circle', 'sphere'))))
 
 
+def test_classes_in_another_order(own):
+    check_pictures(build(own, metainfo=dict(classes=CLASSES[1:3])))
+    with pytest.raises(DataError, match=r"stand in another order .*; write classes=\('triangle', 'square'\)"):
+        check_pictures(build(own, metainfo=dict(classes=CLASSES[2:0:-1])))
+
+
+def test_boxes_where_masks_are_needed(own):
+    path = own / 'annotations/instances_train.json'
+    content = json.loads(path.read_text())
+    for annotation in content['annotations']:
+        del annotation['segmentation']
+    path.write_text(json.dumps(content))
+    boxes = dict(type='mmdet.LoadAnnotations', with_bbox=True)
+    check_pictures(build(own, pipeline=[boxes]))
+    with pytest.raises(DataError, match='has an object without a segmentation in .*; take a detector of boxes'):
+        check_pictures(build(own, pipeline=[dict(boxes, with_mask=True)]))
+
+
 def test_data_without_objects(own, tiny_config):
     path = own / 'annotations/instances_train.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), 'annotations': []}))

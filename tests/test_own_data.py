@@ -30,10 +30,10 @@ SMALLER = {
 }
 
 # RoIAlign takes most of an iteration on a CPU.
-FEWER_PROPOSALS = '''
+FEWER_PROPOSALS = """
 fewer = dict(max_per_img=50)
 model.update(train_cfg=dict(rpn_proposal=fewer, rcnn=dict(sampler=dict(num=32))), test_cfg=dict(rpn=fewer))
-'''
+"""
 
 
 def read_guide() -> tuple[dict[str, str], list[str]]:

@@ -1,7 +1,7 @@
 """Whether the data a config names is there and fits together, asked before training starts rather than in its midst."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +116,37 @@ def check_pictures(dataset: Any) -> None:
             f'{dataset.ann_file} knows only {len(dataset.cat_ids)} of the {len(classes)} classes {tuple(classes)}; '
             'set metainfo=dict(classes=...) of the data set to the names of its categories'
         )
+    check_order(dataset, classes)
+    with_masks = any(getattr(step, 'with_mask', False) for step in dataset.pipeline.transforms)
     for index in np.unique(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int)):
         info = dataset.get_data_info(int(index))
         if '://' not in str(info.get('img_path', '://')):
             check_picture(dataset.ann_file, info)
+            if with_masks and any('mask' not in instance for instance in info.get('instances', [])):
+                raise DataError(
+                    f'{dataset.ann_file} has an object without a segmentation in {info["img_path"]}, and the config '
+                    'trains on masks; take a detector of boxes, or set with_mask=False in LoadAnnotations and no mask '
+                    'head'
+                )
             if 'reduce_zero_label' in info and info.get('seg_map_path'):  # of mmseg; mmdet's panoptic maps are others
                 check_map(info, len(classes))
+
+
+def check_order(dataset: BaseDataset, classes: Sequence[str]) -> None:
+    """mmdet numbers the classes as the JSON has its categories, and names them as the config does."""
+    path = Path(dataset.ann_file)
+    if not hasattr(dataset, 'cat_ids') or path.suffix != '.json' or not path.is_file():
+        return
+    content = path.read_text()
+    # Alone, since the whole of a large file takes a minute.
+    start = content.index('[', content.rindex('"categories"'))
+    names = {category['id']: category['name'] for category in json.JSONDecoder().raw_decode(content, start)[0]}
+    numbered = tuple(names[number] for number in dataset.cat_ids)
+    if numbered != tuple(classes) and set(numbered) == set(classes):
+        raise DataError(
+            f'the classes {tuple(classes)} of the config stand in another order than the categories of {path}, so that '
+            f"mmdet would show one under another's name; write classes={numbered}"
+        )
 
 
 def check_picture(ann_file: str, info: dict) -> None:
