@@ -5,7 +5,7 @@ VENV ?= $(if $(filter onedl,$(SET)),.venv,.venv-$(SET))
 # Any text makes the comparison, or the benchmark, a short one.
 QUICK ?=
 
-.PHONY: help env demo demo-seg test test-page compare bench lint
+.PHONY: help env demo demo-seg test test-page test-guide compare bench lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
@@ -14,6 +14,7 @@ help:
 	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
 	@echo "make bench   measure FasterNet in every engine beside timm's (QUICK=1: minutes, on small pictures)"
 	@echo "make test-page  test the comparison's page in Chromium, which must be there"
+	@echo "make test-guide run every command of the guide for your own data"
 	@echo "make lint    check the code's style"
 	@echo "make env     make the environment that the others need (they make it themselves if it is missing)"
 	@echo "SET=onedl|openmmlab picks the packages, VENV=folder the environment."
@@ -32,6 +33,9 @@ test: env
 
 test-page: env
 	"$(VENV)/bin/python" -m pytest -m page
+
+test-guide: env
+	"$(VENV)/bin/python" -m pytest -m guide
 
 compare: env
 	"$(VENV)/bin/python" tools/compare.py $(if $(QUICK),--quick)
