@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .deploy_path import TOLERANCE, largest_difference
 
 __all__ = ['BACKENDS', 'PROVIDERS', 'backend_forward', 'check_backend']
 
@@ -15,7 +16,6 @@ BACKENDS = ('eager', 'compile', 'onnxruntime', 'openvino')
 PROVIDERS = ('CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider')
 # What OpenVINO calls them.
 HINTS = dict(fp32='f32', fp16='f16', bf16='bf16')
-TOLERANCE = 1e-4
 Forward = Callable[[Tensor], tuple]
 
 
@@ -95,10 +95,7 @@ def backend_forward(
             else in_openvino(content, image, threads, precision)
         )
     with torch.no_grad():
-        difference = max(
-            float((a.float() - b).abs().max() / b.abs().max())
-            for a, b in zip(forward(image), backbone(image), strict=True)
-        )
+        difference = largest_difference(forward(image), backbone(image))
     if precision == 'fp32' and model is None and not difference <= TOLERANCE:
         raise UserError(
             f'{backend} gives maps that differ from PyTorch by {difference:.1e} of their largest value, where '

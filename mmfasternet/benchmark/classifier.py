@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .complexity import NORMS
+from .complexity import NORMS, count_params
 from .detector import build_detector
 
 __all__ = ['count_classifier']
@@ -46,13 +46,9 @@ def count_classifier(config: str | Path, height: int = 224, width: int = 224) ->
     return dict(
         config=str(config),
         shape=[height, width],
-        params=count_params(model),
-        params_conv_fc=sum(count_params(layer) for layer in layers),
+        params=count_params(model)['params'],
+        params_conv_fc=sum(count_params(layer)['params'] for layer in layers),
         # torch's counter counts a multiplication and an addition as two.
         flops=flops // 2,
         flops_conv_fc=(flops - flops_norms) // 2,
     )
-
-
-def count_params(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

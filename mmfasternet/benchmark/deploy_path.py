@@ -1,17 +1,18 @@
 """The paths of a latency: modules as they are trained, folded alike for all, or in FasterNet's own form."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from mmcv.cnn.utils import fuse_conv_bn
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..deploy import optimize_for_inference
 from ..errors import UserError
 from ..models import FasterNet
 
-__all__ = ['PATHS', 'fold', 'randomize_norms']
+__all__ = ['PATHS', 'TOLERANCE', 'fold', 'largest_difference', 'randomize_norms']
 
 PATHS = ('reference', 'deploy', 'optimized')
 TOLERANCE = 1e-4
@@ -79,7 +80,7 @@ def fold(model: nn.Module, name: str, path: str = 'deploy') -> tuple[nn.Module, 
 
             folded.backbone = reparameterize_model(folded.backbone)
     folded = fuse_conv_bn(folded)
-    difference = largest_difference(model, folded)
+    difference = difference_of_detectors(model, folded)
     if not difference <= TOLERANCE:
         raise UserError(
             f'{name} folded computes something else (difference {difference:.1e} of the largest value, at most '
@@ -93,11 +94,28 @@ def count_norms(model: nn.Module) -> int:
 
 
 @torch.inference_mode()
-def largest_difference(model: nn.Module, other: nn.Module) -> float:
+def difference_of_detectors(model: nn.Module, other: nn.Module) -> float:
     """Over the maps of the neck, which may have taken norms over from the backbone, on one small picture."""
     image = torch.rand(1, 3, 128, 192, generator=torch.Generator().manual_seed(0))
-    maps, others = (
+    expected, maps = (
         network.neck(network.backbone(image)) if getattr(network, 'with_neck', False) else network.backbone(image)
         for network in (model, other)
     )
-    return max(float((a - b).abs().max() / a.abs().max()) for a, b in zip(maps, others, strict=True))
+    return largest_difference(maps, expected)
+
+
+def largest_difference(maps: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest difference of maps, over the largest value of the map that was expected.
+
+    Args:
+        maps: Each of shape (N, C, H, W), of any floating type.
+        expected: The same in float32.
+
+    Returns:
+        The largest over all maps.
+
+    Example:
+        >>> round(largest_difference([torch.tensor([1.0, 3.0])], [torch.tensor([1.0, 4.0])]), 2)
+        0.25
+    """
+    return max(float((a.float() - b).abs().max() / b.abs().max()) for a, b in zip(maps, expected, strict=True))

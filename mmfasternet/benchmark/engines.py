@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from ..checkpoint import fasternet_state_dict
 from ..deploy import optimize_for_inference
 from ..deploy.packed import PackedConv
-from ..errors import UserError
 from ..files import write_json
 from ..models import FasterNet
 from .backends import Forward, backend_forward, exported
 from .complexity import count_operators
-from .deploy_path import randomize_norms
-from .latency import Protocol, open_document, progress_bar, summarize, time_runs
+from .deploy_path import largest_difference, randomize_norms
+from .latency import Protocol, open_document, progress_bar, summarize, time_runs, use_threads
 from .profiling import profile_parts
-from .training import measure_training
+from .training import measure_training, timm_backbone
 
 __all__ = ['CONTENDERS', 'Contender', 'Plan', 'measure_all', 'measure_engines']
 
@@ -133,19 +132,15 @@ def measure_engines(plan: Plan, out: str | Path) -> dict:
         True
     """
     document = open_document(out, Protocol(threads=max(plan.threads)))
-    threads_before = torch.get_num_threads()
     missing = [cell for cell in plan.cells() if not any(in_cell(record, cell) for record in document['records'])]
-    try:
-        with progress_bar() as progress:
-            task = progress.add_task('', total=len(missing))
-            for cell in missing:
-                arch, (height, width), threads = cell
-                progress.update(task, description=f'{arch.upper()}, {height} × {width}, threads: {threads}')
+    with progress_bar() as progress:
+        task = progress.add_task('', total=len(missing))
+        for arch, (height, width), threads in missing:
+            progress.update(task, description=f'{arch.upper()}, {height} × {width}, threads: {threads}')
+            with use_threads(threads):
                 document['records'] += measure_cell(arch, (height, width), threads, plan.rounds)
-                write_json(out, document)
-                progress.advance(task)
-    finally:
-        torch.set_num_threads(threads_before)
+            write_json(out, document)
+            progress.advance(task)
     return document
 
 
@@ -155,7 +150,6 @@ def in_cell(record: dict, cell: tuple[str, tuple[int, int], int]) -> bool:
 
 def measure_cell(arch: str, shape: tuple[int, int], threads: int, rounds: int) -> list[dict]:
     """Latencies of all contenders, interleaved, with the peak of matrix products measured between them."""
-    torch.set_num_threads(threads)
     image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     models = build_models(arch)
     forwards = {contender: set_up(contender, models, image, threads) for contender in CONTENDERS}
@@ -210,12 +204,8 @@ def measure_cell(arch: str, shape: tuple[int, int], threads: int, rounds: int) -
 
 def build_models(arch: str) -> dict[str, nn.Module]:
     """Path → model, all with the same weights, and batch norms as if they were trained."""
-    try:
-        import timm
-    except ImportError as error:
-        raise UserError(f'the benchmark needs timm ({error}): pip install mmfasternet[compare]') from error
     torch.manual_seed(0)
-    theirs = timm.create_model(f'fasternet_{arch}', features_only=True).eval().requires_grad_(False)
+    theirs = timm_backbone(arch).eval().requires_grad_(False)
     randomize_norms(theirs)
     ours = FasterNet(arch).eval().requires_grad_(False)
     # timm has no norms of the outputs.
@@ -240,8 +230,7 @@ def set_up(
     if contender.backend == 'eager':
         forward = models[contender.network]
         with torch.no_grad():
-            pairs = zip(forward(image), models['reference'](image), strict=True)
-            return forward, max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+            return forward, largest_difference(forward(image), models['reference'](image))
     precision = 'fp32' if contender.precision == 'int8' else contender.precision
     return backend_forward(models['reference'], image, contender.backend, threads, precision=precision, model=model)
 

@@ -1,6 +1,6 @@
 """The benchmark of engines as Markdown tables and a picture, from its records."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import geometric_mean
 
@@ -127,23 +127,38 @@ def markdown_tables(document: dict) -> str:
                 ['geometric mean', *(f'**{means[label]:.2f}**' for label in LABELS)],
             ],
         ),
-        bf16=largest_difference(cells, 'bf16'),
-        int8=largest_difference(cells, 'int8'),
-        latencies=cell_table(
-            cells, LABELS, lambda record: f'{record["median_ms"]:.1f}' + '\\*' * bool(record['flags'])
+        bf16=difference_in(cells, 'bf16'),
+        int8=difference_in(cells, 'int8'),
+        latencies=table(
+            ['', *LABELS],
+            [[name_of(cell), *(milliseconds(row[label]) for label in LABELS)] for cell, row in cells.items()],
         ),
         flags='\n'.join(f'- \\* {name}: {", ".join(reasons)}' for name, reasons in flagged if reasons),
-        shares=cell_table(cells, FP32, lambda record: f'{peak_share(record):.0%}', 'peak (GFLOP/s)', 'peak_gflops'),
+        shares=table(
+            ['', 'peak (GFLOP/s)', *FP32],
+            [
+                [
+                    name_of(cell),
+                    f'{row[BASES[0]]["peak_gflops"]:.0f}',
+                    *(f'{peak_share(row[label]):.0%}' for label in FP32),
+                ]
+                for cell, row in cells.items()
+            ],
+        ),
         profiles=profile_table(of_kind(document, 'profile')),
         training=training_table(of_kind(document, 'training')),
     )
+
+
+def milliseconds(record: dict) -> str:
+    return f'{record["median_ms"]:.1f}' + '\\*' * bool(record['flags'])
 
 
 def peak_share(record: dict) -> float:
     return 2 * record['flops'] / record['median_ms'] / 1e6 / record['peak_gflops']
 
 
-def largest_difference(cells: dict[Cell, dict[str, dict]], precision: str) -> float:
+def difference_in(cells: dict[Cell, dict[str, dict]], precision: str) -> float:
     records = [record for row in cells.values() for record in row.values()]
     return max(record['max_difference'] for record in records if record['precision'] == precision)
 
@@ -151,23 +166,6 @@ def largest_difference(cells: dict[Cell, dict[str, dict]], precision: str) -> fl
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
-def cell_table(
-    cells: dict[Cell, dict[str, dict]], labels: list[str], text: Callable[[dict], str], head: str = '', key: str = ''
-) -> str:
-    """A row for each cell and a column for each contender, behind one of what the cell's records share."""
-    return table(
-        ['', *filter(None, [head]), *labels],
-        [
-            [
-                name_of(cell),
-                *(f'{row[BASES[0]][key]:.0f}' for _ in filter(None, [key])),
-                *(text(row[label]) for label in labels),
-            ]
-            for cell, row in cells.items()
-        ],
-    )
 
 
 def profile_table(records: list[dict]) -> str:

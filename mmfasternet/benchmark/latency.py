@@ -25,7 +25,7 @@ from .records import describe_machine, new_document, provenance, read_records
 from .rows import Row
 from .scopes import SCOPES, Forward, backbone_forward, detector_forward, end2end_forward
 
-__all__ = ['Protocol', 'measure_latencies']
+__all__ = ['Protocol', 'measure_latencies', 'use_threads']
 
 PRECISIONS = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
 # A share of the median that the quartiles may lie apart, and threads' worth of load by others.
@@ -301,6 +301,26 @@ def autocast(protocol: Protocol) -> Iterator[None]:
         )
     with context:
         yield
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads on the CPU, and afterwards as many as before.
+
+    Args:
+        count: Number of threads.
+
+    Example:
+        >>> with use_threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def clock_mhz(device: str) -> float | None:

@@ -10,6 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from ..deploy import optimize_for_inference
 from ..deploy.backbone import InferenceFasterNet
 from ..models import FasterNet
+from .latency import use_threads
 from .records import provenance
 
 __all__ = ['profile_parts']
@@ -37,9 +38,7 @@ def profile_parts(arch: str, shape: tuple[int, int], threads: int, runs: int = 1
         1.0
     """
     image = torch.rand(1, 3, *shape)
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with use_threads(threads):
         model = FasterNet(arch).eval()
         times, total = operator_times(optimize_for_inference(model), image, runs)
         if any(isinstance(module, nn.GELU) for module in model.modules()):
@@ -49,8 +48,6 @@ def profile_parts(arch: str, shape: tuple[int, int], threads: int, runs: int = 1
             pointwise = KERNELS[1]
             times['GELU'] = max(0.0, times[pointwise] - plain[pointwise])
             times[pointwise] -= times['GELU']
-    finally:
-        torch.set_num_threads(threads_before)
     times['between the operators'] = max(0.0, total - sum(times.values()))
     whole = sum(times.values())
     return dict(

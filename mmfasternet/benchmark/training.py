@@ -14,9 +14,10 @@ from torch.utils._pytree import tree_flatten
 
 from ..errors import UserError
 from ..models import FasterNet
+from .latency import use_threads
 from .records import provenance
 
-__all__ = ['live_bytes', 'measure_training']
+__all__ = ['live_bytes', 'measure_training', 'timm_backbone']
 
 
 class Storages(TorchDispatchMode):
@@ -76,29 +77,21 @@ def measure_training(arch: str, shape: tuple[int, int], batch: int, threads: int
         >>> [record['label'] for record in measure_training('t0', (64, 64), 2, threads=1, rounds=1)][1]
         'FasterNet-T0, as it is'
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise UserError(f'the benchmark needs timm ({error}): pip install mmfasternet[compare]') from error
     models = {
-        'timm': timm.create_model(f'fasternet_{arch}', features_only=True, drop_path_rate=0.0),
+        'timm': timm_backbone(arch),
         'as it is': FasterNet(arch, drop_path_rate=0),
         "with_cp='elementwise'": FasterNet(arch, drop_path_rate=0, with_cp='elementwise'),
         'with_cp=True': FasterNet(arch, drop_path_rate=0, with_cp=True),
     }
     image = torch.rand(batch, 3, *shape)
     times: dict[str, list[float]] = {name: [] for name in models}
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with use_threads(threads):
         held = {name: live_bytes(model.train(), image) for name, model in models.items()}
         for number in track(range(-2, rounds), f'training steps of FasterNet-{arch.upper()}', transient=True):
             for name, model in models.items():
                 milliseconds = step(model, image)
                 if number >= 0:
                     times[name].append(milliseconds)
-    finally:
-        torch.set_num_threads(threads_before)
     return [
         dict(
             kind='training',
@@ -117,6 +110,15 @@ def measure_training(arch: str, shape: tuple[int, int], batch: int, threads: int
         )
         for name in models
     ]
+
+
+def timm_backbone(arch: str) -> nn.Module:
+    """timm's variant, with its maps, and without drop path, as the ones beside it."""
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(f'the benchmark needs timm ({error}): pip install mmfasternet[compare]') from error
+    return timm.create_model(f'fasternet_{arch}', features_only=True, drop_path_rate=0.0)
 
 
 def step(model: nn.Module, image: Tensor) -> float:
