@@ -5,7 +5,12 @@ VENV ?= $(if $(filter onedl,$(SET)),.venv,.venv-$(SET))
 # Any text makes the comparison, or the benchmark, a short one.
 QUICK ?=
 
-.PHONY: help env demo demo-seg test test-page test-guide compare bench lint
+# Of the study: how many seeds, which data (shapes or coco), and more arguments of tools/study.py.
+SEEDS ?= 1
+DATA ?= shapes
+ARGS ?=
+
+.PHONY: help env demo demo-seg test test-page test-guide compare bench study lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
@@ -13,6 +18,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
 	@echo "make bench   measure FasterNet in every engine beside timm's (QUICK=1: minutes, on small pictures)"
+	@echo "make study   train eight backbones under one budget and draw latency against AP (SEEDS=3, DATA=coco, QUICK=1)"
 	@echo "make test-page  test the comparison's page in Chromium, which must be there"
 	@echo "make test-guide run every command of the guide for your own data"
 	@echo "make lint    check the code's style"
@@ -42,6 +48,9 @@ compare: env
 
 bench: env
 	"$(VENV)/bin/python" tools/engines.py $(if $(QUICK),--quick)
+
+study: env
+	"$(VENV)/bin/python" tools/study.py --data $(DATA) --seeds $(SEEDS) $(if $(QUICK),--quick) $(ARGS)
 
 lint: env
 	"$(VENV)/bin/ruff" check .

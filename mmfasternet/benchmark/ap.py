@@ -1,12 +1,12 @@
 """Box AP and mask AP of a row: from the JSON of an earlier test, or by testing a checkpoint now."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 from ..errors import UserError
+from .launch import Launcher
 from .records import provenance, read_json
-from .rows import Row, project_root
+from .rows import Row
 
 __all__ = ['ap_record', 'newest_metrics', 'run_test']
 
@@ -76,9 +76,9 @@ def run_test(row: Row, checkpoint: str | Path, work_dir: str | Path) -> Path:
     Raises:
         UserError: If the test fails; its own words stand above.
     """
-    command = [sys.executable, project_root() / 'tools/test.py', row.config_path, checkpoint, '--work-dir', work_dir]
-    if subprocess.run([str(word) for word in command]).returncode:
-        raise UserError(f'the test of {row.label} failed, see above; this was run: {" ".join(map(str, command))}')
+    command = Launcher().test(row.config_path, checkpoint, work_dir, [])
+    if subprocess.run(command).returncode:
+        raise UserError(f'the test of {row.label} failed, see above; this was run: {" ".join(command)}')
     return newest_metrics(work_dir)
 
 

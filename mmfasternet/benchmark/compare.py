@@ -78,10 +78,10 @@ def replace_record(document: dict, new: dict) -> None:
     document['records'].append(new)
 
 
-def count_missing(document: dict, rows: list[Row], path: Path) -> None:
+def count_missing(document: dict, rows: Sequence[Row], path: Path, shape: tuple[int, int] = (800, 1280)) -> None:
     """Add the complexity of every row that the document has none of."""
     counted = {record['row'] for record in document['records'] if record['kind'] == 'complexity'}
     for row in track([row for row in rows if row.name not in counted], 'parameters and FLOPs', transient=True):
-        count = count_complexity(row.config_path)
+        count = count_complexity(row.config_path, *shape)
         replace_record(document, {'kind': 'complexity', **count, **row.identity, **provenance()})
         write_json(path, document)

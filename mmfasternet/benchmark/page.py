@@ -59,6 +59,7 @@ def render_page(report: Report) -> str:
         correlations=[(group, rank_correlation(report, group)) for group in report.groups],
         records={key: machine_records(report, key) for key in report.machines},
         report=report,
+        published=any(row.published for row in report.rows),
     )
 
 

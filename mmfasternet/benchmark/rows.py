@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UserError
 
-__all__ = ['ROWS', 'Published', 'Row', 'find_row', 'project_root']
+__all__ = ['ROWS', 'STUDY_ROWS', 'Published', 'Row', 'find_row', 'project_root']
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,21 @@ ROWS = (
     ),
 )
 
+# The backbones of the study on generated pictures, each with a config of its own.
+STUDY_ROWS = tuple(
+    Row(f'study_{name}', label, family, f'configs/demo/study_{name}.py', schedule='from scratch')
+    for name, label, family in (
+        ('fasternet_t0', 'FasterNet-T0', 'FasterNet'),
+        ('fasternet_t1', 'FasterNet-T1', 'FasterNet'),
+        ('fasternet_t2', 'FasterNet-T2', 'FasterNet'),
+        ('resnet18', 'ResNet18', 'ResNet'),
+        ('resnet50', 'ResNet50', 'ResNet'),
+        ('pvt_tiny', 'PVT-Tiny', 'PVT'),
+        ('poolformer_s12', 'PoolFormer-S12', 'PoolFormer'),
+        ('mobilenet_v2', 'MobileNetV2', 'MobileNet'),
+    )
+)
+
 
 def project_root() -> Path:
     """Where ``configs/`` lies: the clone, or what a plain install keeps for MIM.
@@ -233,8 +248,8 @@ def find_row(name: str) -> Row:
     """The row that a name or a config file stands for.
 
     Args:
-        name: A row's name, such as 'fasternet_s', or the path of any config. A config that is not in ``ROWS`` makes a
-            row of its own, called as its file.
+        name: A row's name, such as 'fasternet_s', or the path of any config. A config that is in neither ``ROWS`` nor
+            ``STUDY_ROWS`` makes a row of its own, called as its file.
 
     Returns:
         The row.
@@ -247,7 +262,7 @@ def find_row(name: str) -> Row:
         'FasterNet-S'
     """
     path = Path(name)
-    for row in ROWS:
+    for row in (*ROWS, *STUDY_ROWS):
         if row.name == name or (path.is_file() and path.resolve() == (project_root() / row.config).resolve()):
             return row
     if path.is_file():

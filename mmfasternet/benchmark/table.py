@@ -6,13 +6,14 @@ import io
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from scipy.stats import kendalltau, spearmanr
 
 from .records import is_number
-from .rows import ROWS, Published
+from .rows import ROWS, Published, Row
 
 __all__ = [
     'Ap',
@@ -150,11 +151,12 @@ class Report:
         return f'{self.machines[group.machine]["label"]}: {self.setting(group)}'
 
 
-def collect(documents: list[dict]) -> Report:
+def collect(documents: list[dict], known: Sequence[Row] = ROWS) -> Report:
     """Merge files of records; where two hold the same measurement, the newer counts.
 
     Args:
         documents: What :func:`~mmfasternet.benchmark.records.read_records` gave, one for each file.
+        known: Rows that are shown even without records. Defaults to all of the comparison.
 
     Returns:
         The report. Texts in it have one line and no characters that can't be printed.
@@ -182,8 +184,8 @@ def collect(documents: list[dict]) -> Report:
         newest.pop(measurement(record), None)
         newest[measurement(record)] = record
 
-    known = ('name', 'label', 'family', 'config', 'schedule', 'published')
-    rows = {row.name: ReportRow(**{key: getattr(row, key) for key in known}) for row in ROWS}
+    fields = ('name', 'label', 'family', 'config', 'schedule', 'published')
+    rows = {row.name: ReportRow(**{key: getattr(row, key) for key in fields}) for row in known}
     for record in newest.values():
         family, config = str(record.get('family') or 'other'), record.get('config')
         row = rows.setdefault(record['row'], ReportRow(record['row'], record['label'], family, config))

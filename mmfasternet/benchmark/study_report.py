@@ -1,0 +1,399 @@
+"""The report of a study: tables, pictures and a page, from its records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import mean
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.stats import spearmanr
+
+from ..errors import UserError
+from ..files import write_whole
+from . import page, plots
+from .engines_report import of_kind, table
+from .records import read_records
+from .rows import project_root
+from .table import Report, collect, ms, pareto_front
+
+__all__ = ['Outcome', 'Spread', 'outcomes', 'spread', 'study_page', 'write_study']
+
+SCOPE_TITLES = dict(backbone='backbone', detector='detector, without NMS', end2end='end to end')
+# Backbones whose FLOPs differ by less are taken as equal.
+EQUAL_FLOPS = 0.15
+
+PAGE = """# Backbones under one budget
+
+Drawn from `records.json` by `tools/study.py`; not edited by hand. What it shows and what it can't is in
+[the guide](../../study.md).
+
+Mask R-CNN from random weights with each backbone: {epochs} epochs on `{dataset}`, seeds {seeds}, the same schedule,
+optimizer and augmentation for all. Latencies: {machine}, {setting}.
+Commits {commits}, {dates}.
+
+![Latency against AP, with the range of the seeds](study.png)
+
+{figures}
+
+AP in percent points: the mean of the seeds, and in brackets the lowest and the highest. FLOPs are multiply-adds of
+one picture. Latencies are medians in ms{flags}
+
+## Can they be told apart?
+
+{verdict}
+
+## Learning curves
+
+![Training loss and box AP over the training](curves.png)
+
+## Do equal FLOPs mean equal latency?
+
+![FLOPs against latency, and the multiply-adds per second that come of them](flops_latency.png)
+
+{flops}
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the seeds of one backbone came to.
+
+    Args:
+        label: What the backbone is called.
+        box: Box AP of each seed in percent points.
+        mask: Mask AP of each seed in percent points.
+    """
+
+    label: str
+    box: tuple[float, ...]
+    mask: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Whether AP tells backbones apart.
+
+    Args:
+        across: Highest less lowest mean AP of a backbone, in percent points.
+        seeds: The most that seeds of one backbone lie apart, in percent points.
+        overlapping: Pairs of backbones whose seeds overlap.
+    """
+
+    across: float
+    seeds: float
+    overlapping: list[tuple[str, str]]
+
+    @property
+    def ratio(self) -> float:
+        """How many times the range across backbones is the one between seeds."""
+        return self.across / self.seeds if self.seeds else float('inf')
+
+
+def outcomes(document: dict) -> list[Outcome]:
+    """The AP of all seeds of each backbone that was tested.
+
+    Args:
+        document: From :func:`~mmfasternet.benchmark.study.run_study`.
+
+    Returns:
+        The backbones in the order of their records.
+
+    Example:
+        >>> outcomes(dict(records=[dict(kind='ap', label='A', box_ap=30.0, mask_ap=28.0)]))
+        [Outcome(label='A', box=(30.0,), mask=(28.0,))]
+    """
+    by_label: dict[str, list[dict]] = {}
+    for record in of_kind(document, 'ap'):
+        by_label.setdefault(record['label'], []).append(record)
+    return [
+        Outcome(label, *(tuple(record[key] for record in records) for key in ('box_ap', 'mask_ap')))
+        for label, records in by_label.items()
+    ]
+
+
+def spread(found: Sequence[Outcome], kind: str = 'box') -> Spread | None:
+    """The range of AP across backbones beside the range between seeds.
+
+    Args:
+        found: From :func:`outcomes`.
+        kind: 'box' or 'mask'. Defaults to 'box'.
+
+    Returns:
+        The spread, or None with less than two backbones or seeds.
+
+    Example:
+        >>> spread([Outcome('A', (30.0, 31.0), ()), Outcome('B', (40.0, 38.0), ())])
+        Spread(across=8.5, seeds=2.0, overlapping=[])
+    """
+    values = {outcome.label: getattr(outcome, kind) for outcome in found}
+    if len(values) < 2 or max(map(len, values.values())) < 2:
+        return None
+    means = [mean(seeds) for seeds in values.values()]
+    overlapping = [
+        (one, other)
+        for (one, a), (other, b) in combinations(values.items(), 2)
+        if min(a) <= max(b) and min(b) <= max(a)
+    ]
+    return Spread(max(means) - min(means), max(max(seeds) - min(seeds) for seeds in values.values()), overlapping)
+
+
+def write_study(document: dict, out_dir: str | Path) -> dict[str, Path]:
+    """Write all that there is to see of a study, each file whole.
+
+    Args:
+        document: From :func:`~mmfasternet.benchmark.study.run_study`.
+        out_dir: Folder of the report.
+
+    Returns:
+        Name → path of study.md, index.html, and study, curves and flops_latency as .png and .svg.
+
+    Raises:
+        UserError: If there is no AP or no latency yet, or a file can't be written.
+    """
+    if not of_kind(document, 'ap') or not of_kind(document, 'latency'):
+        raise UserError(f'nothing to draw in {out_dir} yet: no run is finished; run the study without --report-only')
+    report = collect([merge_seeds(document)], known=())
+    figures = dict(study=draw_study(report), curves=draw_curves(document), flops_latency=draw_throughput(document))
+    files = {
+        f'{name}.{form}': plots.encode(figure, form) for name, figure in figures.items() for form in ('png', 'svg')
+    }
+    files |= {'study.md': study_page(document).encode(), 'index.html': page.render_page(report).encode()}
+    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
+
+
+def merge_seeds(document: dict) -> dict:
+    """The document with one AP for each backbone, the mean of its seeds, and their range beside it."""
+    by_row: dict[str, list[dict]] = {}
+    for record in of_kind(document, 'ap'):
+        by_row.setdefault(record['row'], []).append(record)
+    merged = []
+    for records in by_row.values():
+        seeds = ', '.join(str(record['seed']) for record in records)
+        entry = dict(records[-1], source=f'mean of the seeds {seeds}' if len(records) > 1 else f'seed {seeds}')
+        for key in [key for key in entry if key.startswith(('box_ap', 'mask_ap'))]:
+            entry[key] = round(mean(record[key] for record in records), 2)
+        for kind in ('box', 'mask'):
+            values = [record[f'{kind}_ap'] for record in records]
+            entry[f'{kind}_range'] = [min(values), max(values)]
+        del entry['curves']
+        merged.append(entry)
+    return dict(document, records=[record for record in document['records'] if record['kind'] != 'ap'] + merged)
+
+
+def study_page(document: dict) -> str:
+    """The study as Markdown.
+
+    Args:
+        document: From :func:`~mmfasternet.benchmark.study.run_study`.
+
+    Returns:
+        The text.
+    """
+    tested, machine = of_kind(document, 'ap'), document['machine']
+    latency = of_kind(document, 'latency')[0]
+    height, width = latency['shape']
+    dates = sorted(record['date'][:10] for record in document['records'])
+    flagged = [
+        f'{record["label"]} {record["scope"]} ({"; ".join(record["flags"])})'
+        for record in of_kind(document, 'latency')
+        if record['flags']
+    ]
+    return PAGE.format(
+        epochs=tested[0]['epochs'],
+        dataset=tested[0]['dataset'],
+        seeds=', '.join(map(str, sorted({record['seed'] for record in tested}))),
+        machine=machine['label'],
+        setting=f'{latency["path"]} path, {latency["precision"]}, batch {latency["batch"]}, {height} × {width} pixels',
+        commits=', '.join(dict.fromkeys(str(record['commit']) for record in document['records'])),
+        dates=dates[0] if dates[0] == dates[-1] else f'{dates[0]} to {dates[-1]}',
+        figures=figures_table(document),
+        flags=f'; \\* flagged: {", ".join(flagged)}.' if flagged else '.',
+        verdict='\n\n'.join(verdict(outcomes(document), kind) for kind in ('box', 'mask')),
+        flops=flops_text(document),
+    )
+
+
+def figures_table(document: dict) -> str:
+    counts = {record['label']: record for record in of_kind(document, 'complexity')}
+    latencies = {(record['label'], record['scope']): record for record in of_kind(document, 'latency')}
+    rows = []
+    for outcome in outcomes(document):
+        count = counts[outcome.label]
+        rows.append(
+            [
+                outcome.label,
+                with_range(outcome.box),
+                with_range(outcome.mask),
+                f'{count["parts"]["backbone"]["params"] / 1e6:.1f}',
+                f'{count["params"] / 1e6:.1f}',
+                f'{count["parts"]["backbone"]["flops_full"] / 1e9:.2f}',
+                f'{count["flops_full"] / 1e9:.2f}',
+                *(milliseconds(latencies[outcome.label, scope]) for scope in SCOPE_TITLES),
+            ]
+        )
+    head = ['Backbone', 'box AP', 'mask AP', 'M parameters', 'of the detector', 'G FLOPs', 'of the detector']
+    return table([*head, *(f'ms, {title}' for title in SCOPE_TITLES.values())], rows)
+
+
+def milliseconds(record: dict) -> str:
+    return ms(record['median_ms']) + ' \\*' * bool(record['flags'])
+
+
+def with_range(values: Sequence[float]) -> str:
+    return f'{mean(values):.1f}' + (f' ({min(values):.1f} – {max(values):.1f})' if len(values) > 1 else '')
+
+
+def verdict(found: Sequence[Outcome], kind: str) -> str:
+    """Whether the seeds' spread lets the backbones be told apart, in words."""
+    result = spread(found, kind)
+    if result is None:
+        return f'{kind.capitalize()} AP: with one seed there is no spread to judge by.'
+    pairs = '; '.join(f'{one} and {other}' for one, other in result.overlapping)
+    enough = 'at least' if result.ratio >= 3 else '**less than**'
+    overlap = f'Seeds overlap, so that nothing is said of the order, for {pairs}.' if pairs else 'No two overlap.'
+    return (
+        f'{kind.capitalize()} AP: the means of the backbones range over {result.across:.1f} points, the seeds of one '
+        f'backbone over {result.seeds:.1f} at most. The ratio is {result.ratio:.1f}, {enough} the 3 that tell '
+        f'backbones apart from luck. {overlap}'
+    )
+
+
+@matplotlib.rc_context(plots.STYLE)
+def draw_study(report: Report) -> Figure:
+    """Latency of each scope against box AP and mask AP, with the range of the seeds and the Pareto front."""
+    order = {scope: place for place, scope in enumerate(SCOPE_TITLES)}
+    groups = sorted(report.groups, key=lambda group: order[group.scope])
+    figure = plots.new_figure(2, len(groups))
+    labelled = []
+    for column, group in enumerate(groups):
+        for below, kind in enumerate(('box', 'mask')):
+            panel = figure.add_subplot(2, len(groups), below * len(groups) + column + 1)
+            points = plots.ap_points(report, group, kind)
+            plots.draw_points(panel, points, report)
+            for point in points:
+                low, high = point.row.measured[f'{kind}_range']
+                colour = plots.family_styles(report)[point.row.family][0]
+                panel.errorbar(
+                    point.x, point.y, yerr=[[point.y - low], [high - point.y]], color=colour, linewidth=1, capsize=2
+                )
+            front = [points[place] for place in pareto_front([(point.x, point.y) for point in points])]
+            panel.plot(
+                *plots.coordinates(front),
+                linestyle='--',
+                color='#555555',
+                linewidth=1,
+                drawstyle='steps-post',
+                zorder=1,
+            )
+            panel.set(xlabel='Latency (ms)', ylabel=f'{kind.capitalize()} AP (%)')
+            panel.set_title(f'{SCOPE_TITLES[group.scope]}\n{group.setting}', loc='left', fontsize=9.5)
+            labelled.append((panel, points))
+    keys = [Line2D([], [], linestyle='--', linewidth=1, color='#555555', label='Pareto front of the means')]
+    notes = ['AP is the mean of the seeds; its bars are the lowest and the highest.']
+    plots.finish(figure, report, labelled, keys, notes)
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def draw_curves(document: dict) -> Figure:
+    """Training loss and box AP over the training: the mean of the seeds in a band of their range."""
+    figure = Figure(figsize=(11, 4.6), layout='constrained')
+    panels = figure.subplots(1, 2)
+    for index, outcome in enumerate(outcomes(document)):
+        curves = [record['curves'] for record in of_kind(document, 'ap') if record['label'] == outcome.label]
+        style = dict(color=plots.COLOURS[index % len(plots.COLOURS)], label=outcome.label)
+        marker = plots.MARKERS[index % len(plots.MARKERS)]
+        for panel, key in zip(panels, ('loss', 'box_ap'), strict=True):
+            # A seed that was stopped and gone on with may lack a step.
+            steps = sorted(set.intersection(*({step for step, _ in curve[key]} for curve in curves)))
+            values = np.array([[dict(map(tuple, curve[key]))[step] for step in steps] for curve in curves])
+            panel.plot(steps, values.mean(axis=0), marker=marker if key == 'box_ap' else None, **style)
+            panel.fill_between(
+                steps, values.min(axis=0), values.max(axis=0), color=style['color'], alpha=0.15, linewidth=0
+            )
+    panels[0].set(xlabel='Iteration', ylabel='Training loss, mean of the last 50 iterations')
+    panels[1].set(xlabel='Epoch', ylabel='Box AP (%) on the pictures of validation', ylim=(0, None))
+    panels[1].xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*panels[1].get_legend_handles_labels(), loc='outside lower center', ncols=4, frameon=False)
+    return figure
+
+
+@matplotlib.rc_context(plots.STYLE)
+def draw_throughput(document: dict) -> Figure:
+    """FLOPs of backbones against their latency, and the multiply-adds per second that come of the two."""
+    report = collect([document, *comparison()], known=())
+    groups = [group for group in report.groups if group.scope == 'backbone']
+    figure = Figure(figsize=(13, 5.2 * len(groups)), layout='constrained')
+    labelled = []
+    for line, group in enumerate(groups):
+        points = [
+            plots.Point(row, flops, record['median_ms'], True, bool(record['flags']), record['quartiles_ms'])
+            for row in report.rows
+            if (record := row.latencies.get(group)) and row.complexity
+            for flops in [row.complexity['parts']['backbone']['flops_full'] / 1e9]
+        ]
+        scatter, bars = (figure.add_subplot(len(groups), 2, 2 * line + place) for place in (1, 2))
+        plots.draw_points(scatter, points, report, 'yerr')
+        scatter.set(xscale='log', yscale='log', xlabel='FLOPs of the backbone (G multiply-adds)', ylabel='Latency (ms)')
+        scatter.set_title(plots.panel_title(report, group), loc='left', fontsize=9.5)
+        draw_throughput_bars(bars, points, report)
+        labelled.append((scatter, points))
+    plots.finish(figure, report, labelled, [], [])
+    return figure
+
+
+def comparison() -> list[dict]:
+    """The records of the comparison, whose backbones stand beside the study's; none without a clone."""
+    path = project_root() / 'docs/results/comparison/records.json'
+    return [read_records(path)] if path.is_file() else []
+
+
+def draw_throughput_bars(panel: Axes, points: list[plots.Point], report: Report) -> None:
+    ordered = sorted(points, key=throughput)
+    colours = [plots.family_styles(report)[point.row.family][0] for point in ordered]
+    bars = panel.barh([point.row.label for point in ordered], list(map(throughput, ordered)), color=colours)
+    panel.bar_label(bars, fmt='%.0f', padding=2, fontsize=8.5)
+    panel.set(xlabel='Achieved G multiply-adds per second')
+    panel.grid(axis='y', visible=False)
+
+
+def throughput(point: plots.Point) -> float:
+    """G multiply-adds per second."""
+    return point.x / point.y * 1000
+
+
+def flops_text(document: dict) -> str:
+    """What the backbones' FLOPs say of their latencies, in words."""
+    counts = {record['label']: record['parts']['backbone']['flops_full'] for record in of_kind(document, 'complexity')}
+    times = {
+        record['label']: record['median_ms'] for record in of_kind(document, 'latency') if record['scope'] == 'backbone'
+    }
+    labels = [label for label in counts if label in times]
+    achieved = {label: counts[label] / times[label] / 1e6 for label in labels}
+    slowest, fastest = min(labels, key=achieved.get), max(labels, key=achieved.get)
+    lines = [
+        f'Backbones alone: {slowest} achieves {achieved[slowest]:.0f} G multiply-adds per second and {fastest} '
+        f'{achieved[fastest]:.0f}, {achieved[fastest] / achieved[slowest]:.1f} times as many.'
+    ]
+    if len(labels) > 2:
+        order = spearmanr([counts[label] for label in labels], [times[label] for label in labels]).statistic
+        lines.append(f"Spearman's ρ between FLOPs and latency is {order:.2f} (n = {len(labels)}).")
+    near = [
+        (one, other)
+        for one, other in combinations(labels, 2)
+        if max(counts[one], counts[other]) <= (1 + EQUAL_FLOPS) * min(counts[one], counts[other])
+    ]
+    for one, other in near:
+        quick, slow = sorted((one, other), key=times.get)
+        lines.append(
+            f'{quick} and {slow}, with {counts[quick] / 1e9:.2f} and {counts[slow] / 1e9:.2f} G multiply-adds, take '
+            f'{ms(times[quick])} and {ms(times[slow])} ms: {times[slow] / times[quick]:.2f} times as long.'
+        )
+    if not near:
+        lines.append(f'No two backbones have FLOPs within {EQUAL_FLOPS:.0%} of each other.')
+    return '\n'.join(f'- {line}' for line in lines)
