@@ -43,11 +43,11 @@ work_dir = {str(tmp_path / 'work')!r}
     return path
 
 
-def run_tool(*command: object, **environment: str) -> subprocess.CompletedProcess:
+def run_tool(*command: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
     """Run a command of this project in a process of its own."""
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, **environment}
     environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), environment.get('PYTHONPATH', '')])
     words = [str(word) for word in command]
     if words[0].endswith('.py'):
         words.insert(0, sys.executable)
-    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)

@@ -155,7 +155,7 @@ def test_tool_writes_records(tmp_path):
         (
             "_base_ = '{root}/configs/detection/retinanet_fasternet_s.py'\n"
             'model = dict(neck=None, bbox_head=dict(in_channels=1024))',
-            'has no detector that can be counted: .* but it builds a RetinaNet',
+            'has nothing that can be counted: .* but it builds a RetinaNet',
         ),
         ("custom_imports = dict(imports=['no_such_package'])", 'import of it failed: .*no_such_package'),
     ],

@@ -1,4 +1,4 @@
-"""Count parameters and multiply-adds of detectors, part by part, and of classifiers, without weights, data or a GPU."""
+"""Count parameters and multiply-adds of detectors, segmentors and classifiers, without weights, data or a GPU."""
 
 import argparse
 
@@ -16,6 +16,9 @@ from mmfasternet.config import load_config
 from mmfasternet.errors import one_sentence_errors, require_ops
 from mmfasternet.files import write_json
 
+KINDS = dict(mmpretrain=('classifier', count_classifier))
+SHAPES = dict(mmpretrain=(224, 224), mmseg=(512, 512))
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -25,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         type=int,
         metavar=('H', 'W'),
-        help='picture in pixels; default: 800 1280 for detectors, 224 224 for classifiers',
+        help='picture in pixels; default: 800 1280 for detectors, 512 512 for segmentors, 224 224 for classifiers',
     )
     parser.add_argument('--out', help='JSON file to write the counts to, as records')
     args = parser.parse_args()
@@ -41,9 +44,9 @@ def main() -> None:
     document = new_document(describe_machine('cpu', torch.get_num_threads()))
     counts = {'complexity': [], 'classifier': []}
     for row in track(rows, 'counting', transient=True):
-        is_classifier = load_config(row.config_path).get('default_scope') == 'mmpretrain'
-        count = (count_classifier if is_classifier else count_complexity)(row.config_path, *(args.shape or ()))
-        kind = 'classifier' if is_classifier else 'complexity'
+        scope = load_config(row.config_path).get('default_scope')
+        kind, count_of = KINDS.get(scope, ('complexity', count_complexity))
+        count = count_of(row.config_path, *(args.shape or SHAPES.get(scope, (800, 1280))))
         counts[kind].append((row, count))
         document['records'].append({'kind': kind, **count, **row.identity, **provenance()})
     if args.out:
@@ -54,22 +57,22 @@ def main() -> None:
         rich.print(by_convention(counts['classifier']))
 
 
-def by_part(detectors: list[tuple[Row, dict]]) -> Table:
+def by_part(models: list[tuple[Row, dict]]) -> Table:
     """Multiply-adds of each part, full count."""
-    parts = list(dict.fromkeys(part for _, count in detectors for part in count['parts']))
+    parts = list(dict.fromkeys(part for _, count in models for part in count['parts']))
     table = Table('', *parts, 'all', title='multiply-adds in G, every operator')
-    for row, count in detectors:
+    for row, count in models:
         flops = [count['parts'].get(part, {}).get('flops_full') for part in parts] + [count['flops_full']]
         table.add_row(escape(row.label), *('' if value is None else f'{value / 1e9:.1f}' for value in flops))
     return table
 
 
-def totals(detectors: list[tuple[Row, dict]]) -> Table:
-    """The whole detector, beside what the paper's Table 4 printed."""
+def totals(models: list[tuple[Row, dict]]) -> Table:
+    """The whole model, beside what the paper's Table 4 printed."""
     table = Table(title='M parameters, G multiply-adds as the paper counts, its Table 4, M activations')
     for name in ('', 'all', 'trained', 'printed', 'FLOPs', 'printed', 'activations'):
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)
-    for row, count in detectors:
+    for row, count in models:
         printed = row.published
         table.add_row(
             escape(row.label),

@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and activations of a detector, part by part, without weights, data or a GPU.
+"""Parameters, multiply-adds and activations of a detector or segmentor, by part, without weights, data or a GPU.
 
 Two conventions stand side by side. *Full* counts every operator of the detector that multiplies and adds, for 1000
 proposals in the box head and 100 RoIs in the mask head, but not the interpolation of RoIAlign and deformable attention.
@@ -49,7 +49,7 @@ ACTIVATIONS = dict.fromkeys(MATRIX_PRODUCTS, per_element(1))
 
 
 def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -> dict:
-    """Count what a config's detector costs for one picture.
+    """Count what a config's detector or segmentor costs for one picture.
 
     Args:
         config: A config file.
@@ -59,10 +59,11 @@ def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -
     Returns:
         ``config``, ``shape``, ``params`` and ``trainable`` (plain counts), ``flops_full`` and ``flops_paper``
         (multiply-adds), ``activations`` (elements that convolutions and matrix products put out), and ``parts``, the
-        same for each part of the detector.
+        same for each part of the model.
 
     Raises:
-        UserError: If the config has no two-stage detector, one-stage detector or DETR of mmdet.
+        UserError: If the config has no two-stage detector, one-stage detector or DETR of mmdet and no encoder-decoder
+            of mmseg.
 
     Example:
         >>> count_complexity('configs/mask_rcnn_fasternet_s.py')['trainable']
@@ -74,9 +75,11 @@ def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -
     # Shapes alone: nothing is computed on the meta device.
     image = torch.empty(1, 3, *shape, device='meta')
     maps = model.backbone.to('meta')(image)
-    pyramid = model.neck.to('meta')(maps)
-    parts = dict(backbone=count_part(model.backbone, image), neck=count_part(model.neck, maps))
-    parts.update(count_heads(model, pyramid, shape))
+    parts = dict(backbone=count_part(model.backbone, image))
+    if model.with_neck:
+        parts['neck'] = count_part(model.neck.to('meta'), maps)
+        maps = model.neck(maps)
+    parts.update(count_heads(model, maps, shape))
     totals = {key: sum(part[key] for part in parts.values()) for key in parts['backbone']}
     # The parameters of all modules, also of such that belong to no part.
     totals.update(count_params(model))
@@ -85,9 +88,12 @@ def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -
 
 def heads_counter(model: nn.Module, config: str | Path) -> Callable[[nn.Module, Sequence[Tensor], tuple], dict]:
     """What counts the parts behind the neck."""
-    # Imported here, since mmdet needs the ops whose absence the tools explain first.
+    # Imported here, since both need the ops whose absence the tools explain first.
     from mmdet.models import DetectionTransformer, SingleStageDetector, TwoStageDetector
+    from mmseg.models import EncoderDecoder
 
+    if isinstance(model, EncoderDecoder):
+        return count_segmentor
     kinds = {
         TwoStageDetector: count_two_stages,
         SingleStageDetector: count_one_stage,
@@ -97,8 +103,8 @@ def heads_counter(model: nn.Module, config: str | Path) -> Callable[[nn.Module, 
         if isinstance(model, kind) and model.with_neck and model.with_bbox:
             return count_heads
     raise UserError(
-        f'{config} has no detector that can be counted: a two-stage detector, a one-stage detector or a DETR of mmdet '
-        f'with a neck and boxes is needed, but it builds a {type(model).__name__}'
+        f'{config} has nothing that can be counted: a two-stage detector, a one-stage detector or a DETR of mmdet with '
+        f'a neck and boxes, or an encoder-decoder of mmseg is needed, but it builds a {type(model).__name__}'
     )
 
 
@@ -117,6 +123,15 @@ def count_two_stages(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[i
 
 def count_one_stage(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:
     return dict(head=count_part(model.bbox_head.to('meta'), pyramid))
+
+
+def count_segmentor(model: nn.Module, maps: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:
+    parts = dict(decode_head=count_part(model.decode_head.to('meta'), maps))
+    if model.with_auxiliary_head:
+        # It has parameters, and computes in training alone.
+        idle = dict.fromkeys(('flops_full', 'flops_paper', 'activations'), 0)
+        parts['auxiliary_head'] = {**count_params(model.auxiliary_head), **idle}
+    return parts
 
 
 def count_transformer(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
 from ..errors import UserError
@@ -23,9 +24,10 @@ from .table import Report, collect, ms, pareto_front
 
 __all__ = ['Outcome', 'Spread', 'outcomes', 'spread', 'study_page', 'write_study']
 
-SCOPE_TITLES = dict(backbone='backbone', detector='detector, without NMS', end2end='end to end')
+SCOPE_TITLES = dict(backbone='backbone', detector='detector without NMS', end2end='end to end')
 # Backbones whose FLOPs differ by less are taken as equal.
 EQUAL_FLOPS = 0.15
+FAINT = dict(fontsize=7.5, color='#888888')
 
 PAGE = """# Backbones under one budget
 
@@ -291,7 +293,7 @@ def draw_study(report: Report) -> Figure:
                 zorder=1,
             )
             panel.set(xlabel='Latency (ms)', ylabel=f'{kind.capitalize()} AP (%)')
-            panel.set_title(f'{SCOPE_TITLES[group.scope]}\n{group.setting}', loc='left', fontsize=9.5)
+            panel.set_title(plots.panel_title(report, group), loc='left', fontsize=9.5)
             labelled.append((panel, points))
     keys = [Line2D([], [], linestyle='--', linewidth=1, color='#555555', label='Pareto front of the means')]
     notes = ['AP is the mean of the seeds; its bars are the lowest and the highest.']
@@ -341,10 +343,29 @@ def draw_throughput(document: dict) -> Figure:
         plots.draw_points(scatter, points, report, 'yerr')
         scatter.set(xscale='log', yscale='log', xlabel='FLOPs of the backbone (G multiply-adds)', ylabel='Latency (ms)')
         scatter.set_title(plots.panel_title(report, group), loc='left', fontsize=9.5)
+        draw_equal_throughput(scatter)
         draw_throughput_bars(bars, points, report)
         labelled.append((scatter, points))
     plots.finish(figure, report, labelled, [], [])
     return figure
+
+
+def draw_equal_throughput(panel: Axes) -> None:
+    """Lines along which as many multiply-adds are done per second, and plain numbers on both axes."""
+    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+    for rate in (10, 20, 40, 80):
+        ends = np.array([left, right])
+        panel.plot(ends, ends / rate * 1000, color='#bbbbbb', linewidth=0.8, linestyle=':', zorder=1)
+        # Where the line leaves the panel.
+        x = min(right, high * rate / 1000)
+        panel.annotate(
+            f'{rate} G/s', (x, x / rate * 1000), (-2, -2), textcoords='offset points', ha='right', va='top', **FAINT
+        )
+    panel.set(xlim=(left, right), ylim=(low, high))
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter('{x:g}')
+        axis.set_minor_formatter(NullFormatter())
 
 
 def comparison() -> list[dict]:

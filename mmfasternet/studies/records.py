@@ -1,0 +1,72 @@
+"""Records of the studies, in a file to which each finished measurement is saved at once."""
+
+from pathlib import Path
+from typing import Any
+
+from ..benchmark.latency import Protocol, open_document
+from ..benchmark.records import provenance
+from ..files import write_json
+
+__all__ = ['StudyFile']
+
+
+class StudyFile:
+    """The file of records of one study; what it has already is not measured again.
+
+    Args:
+        path: The file; a new one is made if it is missing.
+        study: Name of the study, such as 'operators'.
+        device: Where it is measured, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
+        threads: Threads of torch on the CPU. None means as many as torch takes. Defaults to None.
+
+    Raises:
+        UserError: If the file is of another machine, or can't be read or written.
+
+    Example:
+        >>> file = StudyFile('example.json', 'operators')
+        >>> record = file.add('conv', 'Conv 3×3', dict(channels=96), dict(flops=260_112_384))
+        >>> file.find('conv', dict(channels=96))['figures']
+        {'flops': 260112384}
+    """
+
+    def __init__(self, path: str | Path, study: str, device: str = 'cpu', threads: int | None = None) -> None:
+        self.path = Path(path)
+        self.study = study
+        self.document = open_document(self.path, Protocol(device=device, threads=threads))
+
+    def find(self, row: str, settings: dict[str, Any]) -> dict | None:
+        """The record of a row with these settings.
+
+        Args:
+            row: What was measured.
+            settings: What tells measurements of the row apart.
+
+        Returns:
+            The record, or None.
+        """
+        for record in self.document['records']:
+            if (record['study'], record['row'], record['settings']) == (self.study, row, settings):
+                return record
+        return None
+
+    def add(self, row: str, label: str, settings: dict[str, Any], figures: dict[str, Any]) -> dict:
+        """Add a record in place of one of the same row and settings, and save the file.
+
+        Args:
+            row: What was measured.
+            label: What tables and plots call it.
+            settings: What tells measurements of the row apart; what JSON can hold.
+            figures: What was found, with the unit at the end of each name; what JSON can hold.
+
+        Returns:
+            The record.
+        """
+        old = self.find(row, settings)
+        if old:
+            self.document['records'].remove(old)
+        record = dict(
+            kind='study', study=self.study, row=row, label=label, settings=settings, figures=figures, **provenance()
+        )
+        self.document['records'].append(record)
+        write_json(self.path, self.document)
+        return record
