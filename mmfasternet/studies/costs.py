@@ -16,9 +16,6 @@ __all__ = [
     'width_for',
 ]
 
-# No width that is searched is larger.
-WIDEST = 2**24
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -194,19 +191,24 @@ def dwconv_pwconv_cost(channels: int, height: int, width: int, kernel_size: int 
     return dwconv_cost(channels, height, width, kernel_size) + pwconv_cost(channels, height, width)
 
 
-def width_for(flops: int, cost: Callable[[int], Cost]) -> int:
-    """The width at which an operator's multiply-adds are nearest to a number.
+def width_for(flops: int, flops_of: Callable[[int], int], step: int = 1) -> int:
+    """The width at which multiply-adds are nearest to a number.
 
     Args:
         flops: Multiply-adds to come near to.
-        cost: Width → cost, with multiply-adds that grow with the width.
+        flops_of: Width → multiply-adds, which grow with the width.
+        step: What the width must be a multiple of. Defaults to 1.
 
     Returns:
-        The width, at least 1.
+        The width, at least ``step``.
 
     Example:
-        >>> width_for(pconv_pwconv_cost(96, 24, 56, 56).flops, lambda width: dwconv_pwconv_cost(width, 56, 56))
+        >>> width_for(pconv_pwconv_cost(96, 24, 56, 56).flops, lambda width: dwconv_pwconv_cost(width, 56, 56).flops)
         116
     """
-    wider = bisect_left(range(1, WIDEST), flops, key=lambda width: cost(width).flops) + 1
-    return min((max(1, wider - 1), wider), key=lambda width: abs(cost(width).flops - flops))
+    highest = step
+    while flops_of(highest) < flops:
+        highest *= 2
+    widths = range(step, highest + step, step)
+    above = bisect_left(widths, flops, key=flops_of)
+    return min(widths[max(0, above - 1) : above + 1], key=lambda width: abs(flops_of(width) - flops))

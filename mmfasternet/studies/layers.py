@@ -143,14 +143,14 @@ OPERATORS = (
         'DWConv + PWConv, widened',
         lambda size, c: size.of(dwconv_pwconv_cost, c),
         lambda size, c: with_pwconv(conv(c, c), c),
-        lambda size: width_for(flops_to_match(size), lambda c: size.of(dwconv_pwconv_cost, c)),
+        lambda size: width_for(flops_to_match(size), lambda c: size.of(dwconv_pwconv_cost, c).flops),
     ),
     Operator(
         'dwconv_widened',
         'DWConv alone, widened',
         lambda size, c: size.of(dwconv_cost, c),
         lambda size, c: conv(c, c),
-        lambda size: width_for(flops_to_match(size), lambda c: size.of(dwconv_cost, c)),
+        lambda size: width_for(flops_to_match(size), lambda c: size.of(dwconv_cost, c).flops),
     ),
     Operator(
         'tconv',

@@ -35,8 +35,9 @@ Drawn from `records.json` by `tools/studies/operators.py`; not edited by hand. W
 [the guide](../../../studies.md).
 
 {origin}.
-FLOPs are multiply-adds, and FLOPS multiply-adds per second, in float32 with random weights. Latencies are medians; those
-of one size and batch were taken in turns. {flags}
+
+FLOPs are multiply-adds, and FLOPS multiply-adds per second, in float32 with random weights. Latencies are medians, and
+those of one size and batch were taken in turns. {flags}
 
 ![Rooflines of the operators, and FLOPS and latency of the networks](operators.png)
 
@@ -169,9 +170,10 @@ def costs_verdict(records: list[dict]) -> str:
     if not both:
         return 'The paper has none of these sizes.'
     return (
-        f'{same} of {len(both)} figures that the paper prints in Table 1 are the computed ones, cut off where it cuts '
-        f'them off. Memory accesses are the elements of maps and weights that are read and written at least (Eq. 2 to 5), for '
-        'one map. PConv does more: it concatenates, and so copies the other channels too, which PConv in place does not.'
+        f'{same} of the {len(both)} FLOPs that the paper prints in Table 1 are the computed ones, cut off where it '
+        'cuts them off. Memory accesses are the elements of maps and weights that must be read and written (Eq. 2 to '
+        '5), for one map. PConv does more: it concatenates, and so copies the other channels too. PConv in place does '
+        'not.'
     )
 
 
