@@ -41,7 +41,7 @@ is trained, deployed its inference form. {flags}
 
 @dataclass(frozen=True)
 class Group:
-    """A part of Table 5: its title, its name and the beginning of its rows there, and what the others are held against."""
+    """A part of Table 5: a title, its name and how its rows begin there, and the variant that others stand beside."""
 
     title: str
     ablation: str
@@ -93,13 +93,17 @@ def budget(records: list[dict]) -> str:
     found = [record['settings'] for record in records if record['settings']['part'] == 'ap']
     if not found:
         return 'No AP is measured yet.'
-    seeds = ', '.join(map(str, sorted({settings['seed'] for settings in found})))
-    first = found[0]
+    first, seeds = found[0], sorted({settings['seed'] for settings in found})
     return (
-        f'AP in percent points is that of the detector of `{first["config"]}` with each variant as its backbone, trained '
-        f'from random weights for {first["epochs"]} epochs, seeds {seeds}, and tested on `{first["dataset"]}`: the mean '
-        "of the seeds, and in brackets their range. The paper's accuracy is top-1 on ImageNet after 300 epochs: another "
-        'task, another budget.'
+        f'AP, in percent points, is that of the detector in `{first["config"]}` with each variant as its backbone, '
+        f'trained from random weights for {first["epochs"]} epoch{"s" if first["epochs"] > 1 else ""} and tested on '
+        f'`{first["dataset"]}`. '
+        + (
+            f'It is the mean of the seeds {", ".join(map(str, seeds))}, with their range in brackets. '
+            if len(seeds) > 1
+            else f'It is that of seed {seeds[0]} alone. '
+        )
+        + "The paper's accuracy is top-1 on ImageNet after 300 epochs: another task and another budget."
     )
 
 
@@ -108,7 +112,9 @@ def members(records: list[dict], group: Group) -> list[str]:
     return [
         name
         for row in printed_rows(group)
-        if (name := PRINTED.get(row['variant'])) and name != group.base and one(records, name, part='cost')
+        if (name := PRINTED.get(row['variant']))
+        and name != group.base
+        and all(one(records, known, part='latency') for known in (name, group.base))
     ]
 
 

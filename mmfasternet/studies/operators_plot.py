@@ -1,12 +1,14 @@
 """The picture of the study of operators: rooflines, and networks."""
 
+from types import SimpleNamespace
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..benchmark.plots import COLOURS, MARKERS, STYLE
+from ..benchmark.plots import COLOURS, MARKERS, STYLE, Point, coordinates, place_labels
 from .layers import OPERATORS
 from .operators_figures import batches, gmacs, intensity, layers_of, limits, networks_of
 
@@ -30,13 +32,20 @@ def draw_operators(document: dict) -> Figure:
     figure = Figure(figsize=(6.4 * columns, 4.8 * lines), layout='constrained')
     for column, batch in enumerate(layer_batches, 1):
         draw_roofline(figure.add_subplot(lines, columns, column), records, batch)
+    labelled = []
     for line, batch in enumerate(network_batches, 1):
-        draw_networks(figure.add_subplot(lines, columns, line * columns + 1), records, batch, 'FLOPS')
-        draw_networks(figure.add_subplot(lines, columns, line * columns + 2), records, batch, 'latency')
+        for place, against in enumerate(('FLOPS', 'latency'), 1):
+            axes = figure.add_subplot(lines, columns, line * columns + place)
+            labelled.append((axes, draw_networks(axes, records, batch, against)))
     handles = [handle for axes in figure.axes for handle in zip(*axes.get_legend_handles_labels(), strict=True)]
     named = {label: handle for handle, label in handles}
     figure.legend(named.values(), named.keys(), loc='outside lower center', ncols=5, frameon=False)
     figure.suptitle(f'Measured on {document["machine"]["label"]}; FLOPs are multiply-adds', fontsize=11)
+    # Labels are placed when the panels have their final places.
+    figure.draw_without_rendering()
+    figure.set_layout_engine('none')
+    for axes, points in labelled:
+        place_labels(axes, points)
     return figure
 
 
@@ -68,27 +77,24 @@ def draw_roofline(axes: Axes, records: list[dict], batch: int) -> None:
     )
 
 
-def draw_networks(axes: Axes, records: list[dict], batch: int, against: str) -> None:
+def draw_networks(axes: Axes, records: list[dict], batch: int, against: str) -> list[Point]:
+    """FLOPs of networks against their FLOPS or latency; the points are given back to be labelled."""
     found = sorted(networks_of(records, batch), key=lambda record: record['figures']['flops'])
+    points = []
     for record in found:
-        ours = 'FasterNet' in record['label']
-        x, y = record['figures']['flops'] / 1e9, gmacs(record) if against == 'FLOPS' else record['figures']['median_ms']
-        axes.plot(x, y, MARKERS[0 if ours else 1], color=COLOURS[0 if ours else 1], markersize=7, linestyle='none')
-        axes.annotate(record['label'], (x, y), (5, 4), textcoords='offset points', fontsize=7.5)
-    ours = [record for record in found if 'FasterNet' in record['label']]
-    axes.plot(
-        [record['figures']['flops'] / 1e9 for record in ours],
-        [gmacs(record) if against == 'FLOPS' else record['figures']['median_ms'] for record in ours],
-        color=COLOURS[0],
-        linewidth=1,
-        alpha=0.6,
-    )
+        y = gmacs(record) if against == 'FLOPS' else record['figures']['median_ms']
+        points.append(Point(SimpleNamespace(label=record['label']), record['figures']['flops'] / 1e9, y, filled=True))
+    for index, is_ours in enumerate((True, False)):
+        members = [point for point in points if ('FasterNet' in point.row.label) == is_ours]
+        line = '-' if is_ours else 'none'
+        axes.plot(*coordinates(members), MARKERS[index], color=COLOURS[index], linestyle=line, linewidth=1)
     log_axes(axes)
     axes.set(
         xlabel='FLOPs (G multiply-adds of a picture)',
         ylabel='G multiply-adds per second' if against == 'FLOPS' else 'latency of the batch (ms)',
     )
     axes.set_title(f'Networks, batch {batch}', loc='left', fontsize=9)
+    return points
 
 
 def log_axes(axes: Axes) -> None:
