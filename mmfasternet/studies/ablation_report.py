@@ -28,8 +28,9 @@ Drawn from `records.json` by `tools/studies/ablation.py`; not edited by hand. Wh
 {origin}.
 
 Parameters, FLOPs (multiply-adds) and latencies are those of the backbone without a classifier, for a picture of
-{pixels}. Latencies are medians in ms at batch 1 with random weights, all variants in turns: eager is the network as it
-is trained, deployed its inference form. {flags}
+{pixels}. Another partial ratio has the width whose FLOPs are nearest to those of T0 among those that the
+ratio divides. Latencies are medians in ms at batch 1 with random weights, all variants in turns: eager is the network
+as it is trained, deployed its inference form. {flags}
 
 {budget}
 
@@ -235,7 +236,7 @@ def draw_ablation(document: dict) -> Figure:
         theirs, their_base = printed[name], printed[group.base]
         for index, form in enumerate(FORMS):
             dot(speed, median_ms(records, name, form) / median_ms(records, group.base, form), place, index, form)
-        dot(speed, float(theirs['cpu_latency_ms']) / float(their_base['cpu_latency_ms']), place, 2, 'the paper')
+        dot(speed, float(theirs['cpu_latency_ms']) / float(their_base['cpu_latency_ms']), place, 2, 'the paper, CPU')
         gaps = ap_gaps(records, name, group.base)
         if gaps:
             quality.plot([min(gaps), max(gaps)], [place, place], color=COLOURS[0], linewidth=1)
