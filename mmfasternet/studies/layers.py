@@ -18,11 +18,13 @@ from .costs import (
     width_for,
 )
 
-__all__ = ['LAYERS', 'OPERATORS', 'SIZES', 'Operator', 'Size', 'build_layers']
+__all__ = ['LAYERS', 'OPERATORS', 'SIZES', 'Operator', 'Size', 'build_layers', 'operators_at']
 
 LAYERS = 10
 GROUPS = 16
 PARTIAL_RATIO = 1 / 4
+# The largest input of a layer, in elements: 256 MiB.
+LARGEST = 2**26
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,23 @@ OPERATORS = (
         lambda size, c: TConv(c, size.convolved),
     ),
 )
+
+
+def operators_at(size: Size, batch: int) -> list[Operator]:
+    """The operators that are timed: all but those whose maps are larger than 256 MiB.
+
+    Args:
+        size: Of the maps.
+        batch: Maps at once.
+
+    Returns:
+        The operators; a DWConv widened alone is not among them where a batch is large.
+
+    Example:
+        >>> len(operators_at(SIZES[0], 1)) - len(operators_at(SIZES[0], 32))
+        1
+    """
+    return [operator for operator in OPERATORS if batch * operator.width(size) * size.pixels**2 <= LARGEST]
 
 
 def build_layers(operator: Operator, size: Size) -> nn.Module:

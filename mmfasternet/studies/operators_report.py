@@ -57,7 +57,7 @@ those of one size and batch were taken in turns. {flags}
 
 DWConv is widened until its multiply-adds, alone or with a PWConv behind it, are nearest to those of PConv + PWConv. The
 T-shaped convolution is what PConv + PWConv decomposes (Eq. 6 and 7). Each ratio is over PConv + PWConv of the same size
-and batch.
+and batch. An operator is left out where a batch of its maps takes more than 256 MiB.
 
 {equal}
 
@@ -258,6 +258,8 @@ def equal_verdict(records: list[dict]) -> Iterator[str]:
     for batch in batches(records):
         for row in (*WIDENED, 'tconv'):
             pairs = [(record, partner(records, record, PAIR)) for record in layers_of(records, batch, row)]
+            if not pairs:
+                continue
             flops, accesses, latencies = (
                 [ratio(record, pair, figure) for record, pair in pairs]
                 for figure in ('flops', 'memory_accesses', 'median_ms')
