@@ -172,6 +172,7 @@ def test_one_seed_and_no_seed_say_what_they_lack(tmp_path):
     [
         (['--seeds', '-1'], '--seeds must be 0'),
         (['--config', 'nothing.py'], "'nothing.py' is neither a config file nor a row"),
+        (['--threads', '0'], 'threads must be at least 1, but got 0'),
         (['--report-only'], 'can not read .*records.json'),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else '',

@@ -270,6 +270,7 @@ def test_sizes_that_the_paper_has_not(constant_limits, tmp_path):
         (['--networks', 'resnet51'], 'no network is called resnet51; choose from fasternet_t0, '),
         (['--batches', '0'], 'a batch must have at least 1 map, but got 0'),
         (['--device', 'abacus'], "device 'abacus' can not be used here"),
+        (['--threads', '0'], 'threads must be at least 1, but got 0'),
         (['--report-only'], 'can not read .*records.json'),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else '',

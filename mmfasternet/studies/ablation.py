@@ -164,14 +164,14 @@ def flops_of(model: nn.Module, pixels: int) -> int:
 
 def backbone_options(variant: Variant) -> dict[str, Any]:
     """Settings that put a variant into a detector's config, from random weights."""
-    arch, backbone = variant.arch(), 'model.backbone'
+    arch, prefix = variant.arch(), 'model.backbone'
     return {
-        f'{backbone}.arch._delete_': True,
-        **{f'{backbone}.arch.{key}': value for key, value in arch.items() if key != 'act_cfg'},
-        f'{backbone}.arch.act_cfg.type': variant.act,
-        f'{backbone}.init_cfg._delete_': True,
-        f'{backbone}.init_cfg.type': 'Kaiming',
-        f'{backbone}.init_cfg.layer': 'Conv2d',
+        f'{prefix}.arch._delete_': True,
+        **{f'{prefix}.arch.{key}': value for key, value in arch.items() if key != 'act_cfg'},
+        f'{prefix}.arch.act_cfg.type': variant.act,
+        f'{prefix}.init_cfg._delete_': True,
+        f'{prefix}.init_cfg.type': 'Kaiming',
+        f'{prefix}.init_cfg.layer': 'Conv2d',
         'model.neck.in_channels': [arch['embed_dims'] * 2**stage for stage in range(4)],
     }
 
@@ -201,9 +201,9 @@ def measure_ablation(plan: Plan, out: str | Path) -> dict:
         ['cost', 'latency', 'latency']
     """
     check_config(plan)
+    file = StudyFile(out, 'ablation', plan.device, plan.threads)
     threads = plan.threads or torch.get_num_threads()
     with use_threads(threads):
-        file = StudyFile(out, 'ablation', plan.device, threads)
         count_variants(plan, file)
         time_variants(plan, threads, file)
     if plan.seeds:

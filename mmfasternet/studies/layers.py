@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..models import PConv
+from ..models.pconv import PConv, num_convolved
 from .costs import (
     Cost,
     conv_cost,
@@ -37,7 +37,7 @@ class Size:
     @property
     def convolved(self) -> int:
         """Channels c_p that a PConv convolves."""
-        return int(self.channels * PARTIAL_RATIO)
+        return num_convolved(self.channels, PARTIAL_RATIO)
 
     def of(self, cost: Callable[..., Cost], *arguments: int) -> Cost:
         """A cost at this height and width."""

@@ -43,7 +43,7 @@ class Plan:
         rounds: Turns of each operator and network. Defaults to 3.
 
     Raises:
-        UserError: If there is no such network.
+        UserError: If there is no such network, or a batch is empty.
     """
 
     sizes: tuple[Size, ...] = SIZES
@@ -135,9 +135,9 @@ def measure_operators(plan: Plan, out: str | Path) -> dict:
         >>> [record['row'] for record in document['records']][-1]
         'machine'
     """
+    file = StudyFile(out, 'operators', plan.device, plan.threads)
     threads = plan.threads or torch.get_num_threads()
     with use_threads(threads), progress_bar() as progress:
-        file = StudyFile(out, 'operators', plan.device, threads)
         cells = [
             cell
             for cell in plan.cells()

@@ -57,7 +57,7 @@ def draw_roofline(axes: Axes, records: list[dict], batch: int) -> None:
     axes.plot(reach, np.minimum(peak, bandwidth * reach), color='#222222', linewidth=1.2)
     for index, operator in enumerate(OPERATORS):
         ordered = layers_of(records, batch, operator.name)
-        for size, record in zip((9, 7.5, 6, 4.5), ordered, strict=False):
+        for size, record in zip(np.linspace(9, 4.5, len(ordered)), ordered, strict=True):
             axes.plot(
                 intensity(record),
                 gmacs(record),

@@ -69,6 +69,8 @@ and batch. An operator is left out where a batch of its maps takes more than 256
 
 ## Networks
 
+The paper's FLOPS are its FLOPs times its pictures per second: on its CPU one at a time, on its GPU 32.
+
 {networks}
 
 {networks_verdict}
@@ -98,7 +100,8 @@ def operators_page(document: dict) -> str:
         equal=equal_table(records),
         equal_verdict=bullets(equal_verdict(records)),
         roofline=bullets(roofline_verdict(records)),
-        networks='\n\n'.join(networks_table(records, batch) for batch in batches(records, 'network')),
+        networks='\n\n'.join(networks_table(records, batch) for batch in batches(records, 'network'))
+        or 'None was measured.',
         networks_verdict=bullets(networks_verdict(records)),
     )
 
@@ -289,7 +292,9 @@ def roofline_verdict(records: list[dict]) -> Iterator[str]:
         above = sum(share > 1 for values in shares.values() for share in values)
         texts = ', '.join(f'{label} {span((100 * value for value in values), 0)} %' for label, values in shares.items())
         yield f'Batch {batch}, share of the roof: {texts}.' + (
-            f' Above 100 % ({above} points) the maps came from a cache, not from memory.' if above else ''
+            f' Above it lie {above}: a cache, not memory, served them, or the limits were measured too low.'
+            if above
+            else ''
         )
 
 
@@ -316,10 +321,9 @@ def networks_table(records: list[dict], batch: int) -> str:
             row += [printed['gpu_throughput_fps'], f'{float(printed["flops_g"]) * throughput:,.0f}']
         rows.append(row)
     head = ['network', 'G FLOPs', 'the paper', 'ms', 'pictures/s', 'G FLOPS']
-    head += {1: ['the paper, ms (CPU)', 'G FLOPS (CPU)'], 32: ['the paper, pictures/s (GPU)', 'G FLOPS (GPU)']}.get(
-        batch, []
-    )
-    return f"Batch {batch}; the paper's FLOPS are its FLOPs times its pictures per second:\n\n{table(head, rows)}"
+    if batch in (1, 32):
+        head += ['the paper, ms (CPU)' if batch == 1 else 'the paper, pictures/s (GPU)', 'its G FLOPS']
+    return f'Batch {batch}:\n\n{table(head, rows)}'
 
 
 def networks_verdict(records: list[dict]) -> Iterator[str]:
@@ -332,7 +336,8 @@ def networks_verdict(records: list[dict]) -> Iterator[str]:
         )
         yield (
             f'Batch {batch}: {ordered[0]["label"]} has the most FLOPS ({gmacs(ordered[0]):.1f} G) and '
-            f'{ordered[-1]["label"]} the fewest ({gmacs(ordered[-1]):.1f} G). Places of {len(ordered)}: {places}.'
+            f'{ordered[-1]["label"]} the fewest ({gmacs(ordered[-1]):.1f} G).'
+            + (f' Places of {len(ordered)}: {places}.' if places else '')
         )
         for record in ordered:
             rivals = [other for other in ordered if 'FasterNet' not in other['label']]

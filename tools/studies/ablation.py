@@ -42,7 +42,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--quick', action='store_true', help='two variants, small pictures, a few iterations')
     parser.add_argument('--report-only', action='store_true', help='train and measure nothing, draw what is there')
     parser.add_argument('--out-dir', help=f'default: {OUT_DIR}, or {OUT_DIR}_quick')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.quick and args.config:
+        parser.error('--quick is for the generated pictures')
+    return args
 
 
 def main() -> None:
