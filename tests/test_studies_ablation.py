@@ -93,10 +93,12 @@ def test_records_and_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, 'both_forms', None)
     measure_ablation(plan, path)
     assert path.read_bytes() == before and len(trained) == 1
-    # A second seed, and another budget, are trained besides.
+    # A second seed is trained besides, and another budget is for another file.
     measure_ablation(Plan(pair, 64, threads=1, rounds=1, seeds=(0, 1), options=plan.options), path)
-    measure_ablation(Plan(pair, 64, threads=1, rounds=1, options={**plan.options, 'train_cfg.max_epochs': 9}), path)
-    assert trained == ['T0, seed 0', 'T0, seed 1', 'T0, seed 0']
+    assert trained == ['T0, seed 0', 'T0, seed 1']
+    longer = {**plan.options, 'train_cfg.max_epochs': 9}
+    with pytest.raises(UserError, match="of another budget .*'epochs': 3.* name another --out-dir"):
+        measure_ablation(Plan(pair, 64, threads=1, rounds=1, options=longer), path)
 
 
 def test_a_detector_without_a_fasternet_is_refused(tmp_path):

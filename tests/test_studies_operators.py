@@ -262,6 +262,11 @@ def test_sizes_that_the_paper_has_not(constant_limits, tmp_path):
     document = measure_operators(Plan((TINY,), (1, 2), networks=(), threads=1, rounds=1), tmp_path / 'r.json')
     text = write_operators(document, tmp_path)['operators.md'].read_text()
     assert 'The paper has none of these sizes.' in text and 'the paper, on its' not in text
+    assert 'None was measured.' in text
+    # Killed while a batch was saved: what is whole is drawn.
+    document['records'].pop()
+    text = write_operators(document, tmp_path)['operators.md'].read_text()
+    assert 'Batch 1: PConv' in text and 'Batch 2' not in text
 
 
 @pytest.mark.parametrize(

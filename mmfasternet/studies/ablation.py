@@ -193,7 +193,7 @@ def measure_ablation(plan: Plan, out: str | Path) -> dict:
         points, and ``curves``.
 
     Raises:
-        UserError: If a training fails, or the file is of another machine.
+        UserError: If a training fails, the detector has no FasterNet, or the file is of another machine or budget.
 
     Example:
         >>> document = measure_ablation(Plan(VARIANTS[:1], pixels=64, rounds=1, seeds=()), 'ablation.json')
@@ -202,13 +202,15 @@ def measure_ablation(plan: Plan, out: str | Path) -> dict:
     """
     check_config(plan)
     file = StudyFile(out, 'ablation', plan.device, plan.threads)
+    runs = plan.runs(file.path.parent)
+    check_budget(runs, file)
     threads = plan.threads or torch.get_num_threads()
     with use_threads(threads):
         count_variants(plan, file)
         time_variants(plan, threads, file)
-    if plan.seeds:
-        with only_one(Path(out).parent) as lock:
-            train_variants(plan, lock, file)
+    if runs:
+        with only_one(file.path.parent) as lock:
+            train_variants(runs, lock, file)
     return file.document
 
 
@@ -220,6 +222,19 @@ def check_config(plan: Plan) -> None:
         raise UserError(
             f'{plan.config} has the backbone {found}, and the ablation changes a FasterNet: name a config with one'
         )
+
+
+def check_budget(runs: list[Run], file: StudyFile) -> None:
+    """A file, and the folders of trainings beside it, are for one budget."""
+    for run in runs:
+        settings = ap_settings(run)
+        for record in file.document['records']:
+            found = record['settings']
+            if (record['row'], found.get('seed')) == (run.row.name, run.seed) and found != settings:
+                raise UserError(
+                    f'{file.path} has {run.name} of another budget ({found}, now it is {settings}); name another '
+                    '--out-dir'
+                )
 
 
 def count_variants(plan: Plan, file: StudyFile) -> None:
@@ -256,9 +271,8 @@ def both_forms(plan: Plan) -> Iterator[tuple[tuple[str, str], Contender]]:
             yield (variant.name, form), Contender(variant.label, network.to(plan.device), image.to(plan.device))
 
 
-def train_variants(plan: Plan, lock: int, file: StudyFile) -> None:
+def train_variants(runs: list[Run], lock: int, file: StudyFile) -> None:
     """Train and test what has no AP yet."""
-    runs = plan.runs(file.path.parent)
     todo = [run for run in runs if not file.find(run.row.name, ap_settings(run))]
     for run in todo[:1]:
         generate(run.study)

@@ -110,13 +110,8 @@ def budget(records: list[dict]) -> str:
 
 def members(records: list[dict], group: Group) -> list[str]:
     """Names of the measured variants of a group, beside its base."""
-    return [
-        name
-        for row in printed_rows(group)
-        if (name := PRINTED.get(row['variant']))
-        and name != group.base
-        and all(one(records, known, part='latency') for known in (name, group.base))
-    ]
+    names = [PRINTED.get(row['variant']) for row in printed_rows(group)]
+    return [name for name in names if name != group.base and all(is_measured(records, n) for n in (name, group.base))]
 
 
 def printed_rows(group: Group) -> list[dict[str, str]]:
@@ -127,12 +122,16 @@ def printed_rows(group: Group) -> list[dict[str, str]]:
     ]
 
 
-def one(records: list[dict], name: str, **settings: object) -> dict | None:
+def one(records: list[dict], name: str | None, **settings: object) -> dict | None:
     """The record of a variant with these settings."""
     for record in records:
         if record['row'] == name and settings.items() <= record['settings'].items():
             return record
     return None
+
+
+def is_measured(records: list[dict], name: str | None) -> bool:
+    return all(one(records, name, part='latency', form=form) for form in FORMS)
 
 
 def ap_of(records: list[dict], name: str, kind: str = 'box') -> dict[int, float]:
@@ -158,8 +157,8 @@ def group_table(records: list[dict], group: Group) -> str:
     rows = []
     for printed in printed_rows(group):
         own, name = [''] * 7, PRINTED.get(printed['variant'])
-        if name and (cost := one(records, name, part='cost')):
-            figures = cost['figures']
+        if is_measured(records, name):
+            figures = one(records, name, part='cost')['figures']
             own = [
                 str(figures['channels']),
                 f'{figures["params"] / 1e6:.2f}',

@@ -7,6 +7,7 @@ from .published import published
 
 __all__ = [
     'batches',
+    'complete',
     'flags',
     'gmacs',
     'intensity',
@@ -20,6 +21,13 @@ __all__ = [
 ]
 
 BYTES = 4  # of an element in float32
+
+
+def complete(document: dict) -> list[dict]:
+    """The records of what was measured to its end: the machine's limits come last."""
+    records = document['records']
+    ended = [record['settings'] for record in records if record['row'] == 'machine']
+    return [record for record in records if record['settings'] in ended]
 
 
 def layers_of(records: list[dict], batch: int | None = None, row: str | None = None) -> list[dict]:

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..benchmark.plots import COLOURS, MARKERS, STYLE, Point, coordinates, place_labels
 from .layers import OPERATORS
-from .operators_figures import batches, gmacs, intensity, layers_of, limits, networks_of
+from .operators_figures import batches, complete, gmacs, intensity, layers_of, limits, networks_of
 
 __all__ = ['draw_operators']
 
@@ -25,7 +25,7 @@ def draw_operators(document: dict) -> Figure:
     Returns:
         The figure.
     """
-    records = document['records']
+    records = complete(document)
     layer_batches, network_batches = batches(records), batches(records, 'network')
     columns = max(2, len(layer_batches))
     lines = 1 + len(network_batches)

@@ -10,6 +10,7 @@ from ..errors import UserError
 from ..files import write_whole
 from .operators_figures import (
     batches,
+    complete,
     flags,
     gmacs,
     intensity,
@@ -86,7 +87,7 @@ def operators_page(document: dict) -> str:
     Returns:
         The text.
     """
-    records = document['records']
+    records = complete(document)
     flagged = [f'{record["label"]}, {place(record)}' for record in records if flags(record)]
     return PAGE.format(
         origin=origin(document),
@@ -364,7 +365,7 @@ def write_operators(document: dict, out_dir: str | Path) -> dict[str, Path]:
     Raises:
         UserError: If nothing is measured yet, or a file can't be written.
     """
-    if not any(record['row'] == 'machine' for record in document['records']):
+    if not complete(document):
         raise UserError(f'nothing to draw in {out_dir} yet: nothing is measured; run the study without --report-only')
     figure = draw_operators(document)
     files = {f'operators.{form}': encode(figure, form) for form in ('png', 'svg')}
