@@ -1,0 +1,60 @@
+"""Pieces of text that the pages of the studies share."""
+
+from collections.abc import Iterable
+
+__all__ = ['bullets', 'origin', 'span']
+
+
+def origin(document: dict) -> str:
+    """Where, when and from what the records of a document come.
+
+    Args:
+        document: With records.
+
+    Returns:
+        A sentence's beginning, without a full stop.
+
+    Example:
+        >>> record = dict(date='2026-01-02T03:04:05+00:00', commit='0123456789')
+        >>> origin(dict(machine=dict(label='Some CPU, 2 threads'), records=[record]))
+        'Measured on Some CPU, 2 threads, 2026-01-02, commit 0123456789'
+    """
+    records = document['records']
+    dates = sorted(record['date'][:10] for record in records)
+    date = dates[0] if dates[0] == dates[-1] else f'{dates[0]} to {dates[-1]}'
+    commits = ', '.join(dict.fromkeys(str(record['commit']) for record in records))
+    return f'Measured on {document["machine"]["label"]}, {date}, commit {commits}'
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list in Markdown.
+
+    Args:
+        lines: Its entries.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> bullets(['one', 'two'])
+        '- one\\n- two'
+    """
+    return '\n'.join(f'- {line}' for line in lines)
+
+
+def span(values: Iterable[float], digits: int = 2) -> str:
+    """The lowest and the highest of some numbers, or the one that they all are.
+
+    Args:
+        values: The numbers.
+        digits: Decimals. Defaults to 2.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> span([2, 1, 1.5]), span([1, 1.001])
+        ('1.00 to 2.00', '1.00')
+    """
+    texts = list(dict.fromkeys(f'{value:.{digits}f}' for value in sorted(values)))
+    return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}'
