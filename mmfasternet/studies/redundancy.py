@@ -96,8 +96,8 @@ def measure_redundancy(subject: Subject, plan: Plan, out: str | Path) -> dict:
     Returns:
         The document: a record for each photograph and kind of ``weights``, 'trained' and 'random'. Its figures are
         ``channels``, ``constant``, the number of maps that don't vary, ``best_correlations`` of the others, and
-        ``best_correlations_shifted`` as chance has them. ``photograph`` and ``maps`` are what was shown and some of the
-        maps, as PNG files in base64.
+        ``best_correlations_shifted`` as chance has them. The first has ``photograph`` and ``maps`` too, the picture and
+        some of its maps, as PNG files in base64.
 
     Raises:
         UserError: If the network has no such layer, or the file of records is of another network.
@@ -109,15 +109,21 @@ def measure_redundancy(subject: Subject, plan: Plan, out: str | Path) -> dict:
         digest=digest(networks['trained'].state_dict()),
         layer=plan.layer,
         pixels=plan.pixels,
+        photographs=[path.name for path in plan.photographs],
     )
     file.require(common)
     with progress_bar() as progress:
         for path in progress.track(plan.photographs, description='photographs'):
             for weights, network in networks.items():
                 settings = dict(common, weights=weights)
-                if not file.find(path.stem, settings):
-                    figures = figures_of(network, read_square([path], plan.pixels), plan.layer)
-                    file.add(path.stem, path.stem.replace('_', ' '), settings, figures)
+                if file.find(path.name, settings):
+                    continue
+                picture = read_square([path], plan.pixels)
+                maps = maps_of(network, picture, plan.layer)
+                figures = figures_of(maps)
+                if weights == 'trained' and path == plan.photographs[0]:
+                    figures.update(photograph=png(picture[0].permute(1, 2, 0).numpy()), maps=tiles(maps))
+                file.add(path.name, path.stem.replace('_', ' '), settings, figures)
     return file.document
 
 
@@ -136,8 +142,7 @@ def maps_of(network: Network, picture: Tensor, layer: str) -> Tensor:
     return seen[0][0]
 
 
-def figures_of(network: Network, picture: Tensor, layer: str) -> dict[str, Any]:
-    maps = maps_of(network, picture, layer)
+def figures_of(maps: Tensor) -> dict[str, Any]:
     best, by_chance = best_correlations(maps), best_correlations(shifted(maps))
     return dict(
         channels=len(maps),
@@ -146,8 +151,6 @@ def figures_of(network: Network, picture: Tensor, layer: str) -> dict[str, Any]:
         constant=int(np.isnan(best).sum()),
         best_correlations=best[~np.isnan(best)].round(4).tolist(),
         best_correlations_shifted=by_chance[~np.isnan(by_chance)].round(4).tolist(),
-        photograph=png(picture[0].permute(1, 2, 0).numpy(), 2 * TILE),
-        maps=tiles(maps),
     )
 
 
@@ -164,8 +167,8 @@ def tiles(maps: Tensor) -> str:
     return png(sheet)
 
 
-def png(pixels: np.ndarray, side: int | None = None) -> str:
-    """A picture, made smaller if wanted, as a PNG file in base64."""
-    image, file = Image.fromarray(pixels), io.BytesIO()
-    (image.resize((side, side)) if side else image).save(file, 'png', optimize=True)
+def png(pixels: np.ndarray) -> str:
+    """A picture as a PNG file in base64."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'png', optimize=True)
     return base64.b64encode(file.getvalue()).decode()

@@ -14,7 +14,7 @@ from ..benchmark.engines_report import table
 from ..benchmark.plots import COLOURS, STYLE, encode
 from ..errors import UserError
 from ..files import write_whole
-from .pages import bullets, origin
+from .pages import bullets, origin, span
 
 __all__ = ['draw_redundancy', 'redundancy_page', 'write_redundancy']
 
@@ -28,8 +28,9 @@ PAGE = """# Redundancy of feature maps
 Drawn from `records.json` by `tools/studies/redundancy.py`; not edited by hand. What it is about is in
 [the guide](../../../studies.md).
 
-{origin}. Network: {network}, the {channels} maps of {height} × {width} that its layer `{layer}` puts out
-for photographs of {pixels} × {pixels} pixels.
+{origin}.
+Network: {network}, the {channels} maps of {height} × {width} that its layer `{layer}` puts out for photographs of
+{pixels} × {pixels} pixels.
 
 ![Feature maps, and how much they are like each other](redundancy.png)
 
@@ -118,14 +119,11 @@ def verdict(document: dict) -> list[str]:
     photographs = 'photograph' if len(medians) == 1 else 'photographs'
     lines = [
         f'Of the channels that vary, {near_copies(trained):.0%} are near copies of another (medians of |r| over '
-        f'{len(medians)} {photographs}: {min(medians):.2f} to {max(medians):.2f}); shifted, {near_copies(chance):.0%} '
-        f'are, by chance.'
+        f'{len(medians)} {photographs}: {span(medians)}); shifted, {near_copies(chance):.0%} are, by chance.'
     ]
-    more, less = near_copies(trained), near_copies(random)
-    comparison = 'fewer than' if more < less else 'as many as' if more == less else 'more than'
     lines.append(
-        f'That are {comparison} with random weights, of which {less:.0%} are near copies'
-        + (': what makes these maps alike is not learned alone.' if less >= more / 2 and less else '.')
+        f'With random weights {near_copies(random):.0%} are. The medians of |r| over all channels are '
+        f'{np.median(trained):.2f} trained, {np.median(random):.2f} random and {np.median(chance):.2f} by chance.'
     )
     return lines
 

@@ -26,8 +26,9 @@ PAGE = """# The T shape
 Drawn from `records.json` by `tools/studies/saliency.py`; not edited by hand. What it is about is in
 [the guide](../../../studies.md).
 
-{origin}. Weights: {network}, {layers} layers with {filters:,} filters of 3 × 3.
-Beside them as many random filters of the same shapes, drawn from a normal distribution.
+{origin}.
+Weights: {network}, {layers} layers with {filters:,} filters of 3 × 3. Beside them as many
+random filters of the same shapes, drawn from a normal distribution.
 
 ![Salient positions of trained and of random filters](saliency.png)
 

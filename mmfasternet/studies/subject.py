@@ -68,10 +68,10 @@ class Subject:
     Args:
         config: Config file of a detector, segmentor or classifier. None means a network of timm. Defaults to None.
         timm: timm's name of a classifier. Defaults to None.
-        checkpoint: Path or http(s) address of its weights. None means random ones, of seed 0. Defaults to None.
+        checkpoint: Path or http(s) address of its weights. None means those that timm downloads. Defaults to None.
 
     Raises:
-        UserError: If not exactly one of ``config`` and ``timm`` is given.
+        UserError: If not exactly one of ``config`` and ``timm`` is given, or a config without a checkpoint.
 
     Example:
         >>> Subject(timm='resnet18').name
@@ -84,7 +84,9 @@ class Subject:
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.timm is None):
-            raise UserError('a network is given by its config, --config, or by its name in timm, --timm, not by both')
+            raise UserError('a network is given either by its config, --config, or by its name in timm, --timm')
+        if self.config and not self.checkpoint:
+            raise UserError(f'{self.config} needs weights: give those that were trained with it as --checkpoint')
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ class Subject:
         """Build the network.
 
         Args:
-            trained: Whether to load the checkpoint, and not to leave the weights random. Defaults to True.
+            trained: Whether to load the weights, or to leave them random, of seed 0. Defaults to True.
 
         Returns:
             The backbone of the config's model, or timm's classifier.
@@ -105,30 +107,34 @@ class Subject:
             CheckpointError: If the checkpoint can't be read or does not fit.
         """
         torch.manual_seed(0)
-        checkpoint = self.checkpoint if trained else None
-        return self._from_timm(checkpoint) if self.timm else self._from_config(checkpoint)
+        return self._from_timm(trained) if self.timm else self._from_config(trained)
 
-    def _from_config(self, checkpoint: str | Path | None) -> Network:
+    def _from_config(self, trained: bool) -> Network:
         cfg, model = build_detector(self.config)
-        if checkpoint:
-            load_detector(model, checkpoint)
+        if trained:
+            load_detector(model, self.checkpoint)
         settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
         # mmpretrain's name of it is the second.
         rgb = settings.get('bgr_to_rgb', settings.get('to_rgb', False))
         return Network(model.backbone, settings.get('mean', (0.0,)), settings.get('std', (1.0,)), not rgb)
 
-    def _from_timm(self, checkpoint: str | Path | None) -> Network:
+    def _from_timm(self, trained: bool) -> Network:
         if find_spec('timm') is None:
             raise UserError("--timm needs timm, which is not installed: pip install 'mmfasternet[compare]'")
         import timm
 
         if not timm.is_model(self.timm):
             raise UserError(f'timm has no network {self.timm!r}; timm.list_models() gives the names')
-        model = timm.create_model(self.timm, pretrained=False)
-        if checkpoint:
-            found = unwrap(read_checkpoint(checkpoint), str(checkpoint))
+        try:
+            model = timm.create_model(self.timm, pretrained=trained and not self.checkpoint)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f'timm can not get the weights of {self.timm} ({error}); give a file of them as --checkpoint'
+            ) from error
+        if trained and self.checkpoint:
+            found = unwrap(read_checkpoint(self.checkpoint), str(self.checkpoint))
             if problems := compare(found, model.state_dict()):
-                raise CheckpointError(f"{checkpoint} does not fit timm's {self.timm}: {'; '.join(problems)}")
+                raise CheckpointError(f"{self.checkpoint} does not fit timm's {self.timm}: {'; '.join(problems)}")
             model.load_state_dict(found)
         data = timm.data.resolve_model_data_config(model)
         mean, std = (tuple(255 * value for value in data[key]) for key in ('mean', 'std'))

@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', help='config of any detector, segmentor or classifier')
     parser.add_argument('--timm', metavar='NAME', help="timm's name of a classifier, instead of a config")
-    parser.add_argument('--checkpoint', help='path or address of its weights; default: random')
+    parser.add_argument('--checkpoint', help="path or address of its weights; default: timm's download")
     parser.add_argument('--layer', default='layer1', help='name of the layer in the backbone; default: %(default)s')
     parser.add_argument('--images', help="a picture or a folder; default: scikit-image's photographs")
     parser.add_argument('--quick', action='store_true', help='a ResNet-18 trained for one epoch, one small photograph')
