@@ -251,12 +251,12 @@ def fit_contender(contender: Contender, maps: Maps, seed: int, epochs: int) -> d
     out_channels = maps.outputs.shape[1]
     torch.manual_seed(seed)
     module = contender.build(channels, out_channels)
-    val_mse, mse = fit(module, *maps.split(seed), epochs)
-    outputs = maps.split(seed)[2].outputs
+    train, val, test = maps.split(seed)
+    val_mse, mse = fit(module, train, val, test, epochs)
     return dict(
         mse=mse,
         val_mse=val_mse,
-        variance=outputs.var(dim=(0, 2, 3), correction=0).mean().item(),
+        variance=test.outputs.var(dim=(0, 2, 3), correction=0).mean().item(),
         flops=flops_of(module),
         target_flops=9 * channels * out_channels,
         channels=channels,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,15 +19,14 @@ from ..checkpoint import CheckpointError, StateDict, compare, unwrap
 from ..errors import UserError
 from ..safe_load import read_checkpoint
 
-__all__ = ['DATA', 'Network', 'Subject', 'choose_subject', 'digest', 'generated_pictures', 'record_maps', 'train_once']
+__all__ = ['Network', 'Subject', 'choose_subject', 'digest', 'generated_pictures', 'record_maps', 'train_once']
 
 # Folder of the study of backbones, whose trainings these are, its data and its settings; and all of it very small.
-DATA = 'data/shapes/'
-FULL = ('work_dirs/study', {'data_root': DATA}, {})
+FULL = ('work_dirs/study', {'data_root': 'data/shapes/'}, {})
 QUICK = (
-    'work_dirs/study_quick',
-    {'data_root': 'data/study_quick/', 'train_cfg.max_epochs': 1, 'default_hooks.logger.interval': 1},
-    dict(num_train=8, num_val=4),
+    'work_dirs/studies/quick',
+    {'data_root': 'data/studies_quick/', 'train_cfg.max_epochs': 1, 'default_hooks.logger.interval': 1},
+    dict(num_train=12, num_val=4),
 )
 
 
@@ -172,7 +172,7 @@ def train_once(row: str, quick: bool = False) -> Run:
 
     Args:
         row: Its name, such as 'study_resnet18'.
-        quick: Whether to train for one epoch on eight pictures, which shows that all runs. Defaults to False.
+        quick: Whether to train for one epoch on a dozen pictures, which shows that all runs. Defaults to False.
 
     Returns:
         The training; its ``checkpoint()`` is there.
@@ -220,8 +220,8 @@ def digest(state_dict: StateDict) -> str:
         Eight hexadecimal digits.
 
     Example:
-        >>> digest(dict(weight=torch.ones(2)))
-        '96f48cbf'
+        >>> len(digest(dict(weight=torch.ones(2))))
+        8
     """
     found = sha256()
     for key, value in state_dict.items():
@@ -245,10 +245,12 @@ def record_maps(layers: dict[str, nn.Module], keep: Callable[[str, Tensor, Tenso
         >>> seen
         [('conv', 1, 2, 4, 4)]
     """
-    handles = [
-        layer.register_forward_hook(lambda module, inputs, output, name=name: keep(name, inputs[0], output))
-        for name, layer in layers.items()
-    ]
+
+    def hook(name: str, layer: nn.Module, inputs: tuple, output: object) -> None:
+        # What a hook returns would replace the output.
+        keep(name, inputs[0], output)
+
+    handles = [layer.register_forward_hook(partial(hook, name)) for name, layer in layers.items()]
     try:
         yield
     finally:

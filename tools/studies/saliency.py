@@ -18,7 +18,7 @@ OUT_DIR = 'work_dirs/studies/saliency'
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--checkpoint', help='path or address of any weights; default: a ResNet-18 trained here')
-    parser.add_argument('--quick', action='store_true', help='train for one epoch on eight pictures')
+    parser.add_argument('--quick', action='store_true', help='train for one epoch on a dozen pictures')
     parser.add_argument('--report-only', action='store_true', help='train and count nothing, draw what is there')
     parser.add_argument('--out-dir', help=f'default: {OUT_DIR}, or {OUT_DIR}_quick')
     return parser.parse_args()
