@@ -121,7 +121,7 @@ def errors_of(document: dict) -> list[float]:
 
 
 def made_up() -> dict:
-    """One stage, two seeds: PConv has half the error of the others at seed 0 and as much at seed 1; seed 2 is cut off."""
+    """PConv has half the error of the others with seed 0 and as much with seed 1; seed 2 is cut off."""
     records = []
     for seed, factor in ((0, 2), (1, 1)):
         for name in BUILD:
