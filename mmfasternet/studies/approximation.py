@@ -176,16 +176,18 @@ def measure_approximation(subject: Subject, plan: Plan, out: str | Path) -> dict
         UserError: If the network has no such convolution, or the file of records is of another network or budget.
     """
     network = subject.build()
+    picture = read_square(plan.images[:1], plan.pixels)
     file = StudyFile(out, 'approximation')
     common = dict(
         network=subject.name,
         digest=digest(network.state_dict()),
         pictures=len(plan.images),
+        first_picture=digest(dict(picture=picture)),
         pixels=plan.pixels,
         epochs=plan.epochs,
     )
     file.require(common)
-    layers = first_convs(network, read_square(plan.images[:1], plan.pixels))
+    layers = first_convs(network, picture)
     missing = [
         (dict(common, seed=seed, stage=stage, layer=layer), contender)
         for seed in plan.seeds
@@ -234,16 +236,17 @@ def record_pictures(network: Network, layers: dict[int, str], plan: Plan, track:
     """What goes into the layers and comes out of them, for all pictures."""
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers.values()}
     modules = {name: network.body.get_submodule(name) for name in seen}
-    # A copy, since the module behind may work in place.
-    with record_maps(modules, lambda name, x, y: seen[name].append((x.clone(), y.clone()))):
-        for start in track(range(0, len(plan.images), BATCH), description='maps of the pictures'):
-            network(read_square(plan.images[start : start + BATCH], plan.pixels))
     # A bias is no part of what is approximated: the contenders have none.
     biases = {name: 0 if module.bias is None else module.bias.view(-1, 1, 1) for name, module in modules.items()}
-    return {
-        stage: Maps(*(torch.cat(maps) for maps in zip(*((x, y - biases[name]) for x, y in seen[name]), strict=True)))
-        for stage, name in layers.items()
-    }
+
+    def keep(name: str, x: Tensor, y: Tensor) -> None:
+        # Both are copies, since the module behind may work in place.
+        seen[name].append((x.clone(), y - biases[name]))
+
+    with record_maps(modules, keep):
+        for start in track(range(0, len(plan.images), BATCH), description='maps of the pictures'):
+            network(read_square(plan.images[start : start + BATCH], plan.pixels))
+    return {stage: Maps(*map(torch.cat, zip(*seen[name], strict=True))) for stage, name in layers.items()}
 
 
 def fit_contender(contender: Contender, maps: Maps, seed: int, epochs: int) -> dict:
