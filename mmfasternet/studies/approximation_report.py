@@ -58,8 +58,8 @@ For one position of a map. {flops_verdict}
 
 ## The paper
 
-Its Table 2, for a ResNet50 pre-trained on ImageNet. It doesn't say in what units the maps were, so that the errors
-themselves can't be compared with those above, but their ratios can.
+Its Table 2, for a ResNet50 pre-trained on ImageNet. Errors are in squared units of a network's own maps, so that the
+errors themselves can't be compared with those above, but their ratios can.
 
 {paper}
 
