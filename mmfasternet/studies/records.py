@@ -5,6 +5,7 @@ from typing import Any
 
 from ..benchmark.latency import Protocol, open_document
 from ..benchmark.records import provenance
+from ..errors import UserError
 from ..files import write_json
 
 __all__ = ['StudyFile']
@@ -48,6 +49,24 @@ class StudyFile:
             if (record['study'], record['row'], record['settings']) == (self.study, row, settings):
                 return record
         return None
+
+    def require(self, common: dict[str, Any]) -> None:
+        """Make sure that all records so far share settings, so that a page never mixes models or budgets.
+
+        Args:
+            common: Settings that every record must have, among others.
+
+        Raises:
+            UserError: If a record has another one.
+        """
+        for record in self.document['records']:
+            for key, value in common.items():
+                found = record['settings'].get(key)
+                if found != value:
+                    raise UserError(
+                        f'{self.path} has records of another study: {key} is {found!r} there, and now {value!r}; '
+                        'name another --out-dir'
+                    )
 
     def add(self, row: str, label: str, settings: dict[str, Any], figures: dict[str, Any]) -> dict:
         """Add a record in place of one of the same row and settings, and save the file.
