@@ -284,6 +284,7 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
     assert len(commands) == 2 * 2 * len(ROWS)
     assert f'tools/dist_train.sh {ROOT}/configs/mask_rcnn_fasternet_s.py 8 --work-dir ' in found.stdout
     assert 'work_dirs/study_coco/seed_1/fasternet_s/epoch_12.pth 8' in found.stdout
+    assert all('--auto-scale-lr' in line for line in commands if 'dist_train.sh' in line)
     assert not (ROOT / 'work_dirs/study_coco').exists()
 
     (root / 'annotations/instances_val2017.json').unlink()

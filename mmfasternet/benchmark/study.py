@@ -120,7 +120,9 @@ class Run:
 
     def train_command(self) -> list[str]:
         """The command that trains it, or goes on with it."""
-        return self.study.launcher.train(self.row.config_path, self.folder, self._arguments())
+        # A published schedule is for its own number of GPUs.
+        scale = ['--auto-scale-lr'] if 'base_batch_size' in self.config().get('auto_scale_lr', {}) else []
+        return self.study.launcher.train(self.row.config_path, self.folder, [*scale, *self._arguments()])
 
     def test_command(self) -> list[str]:
         """The command that tests its checkpoint."""
