@@ -27,6 +27,7 @@ from .ap import ap_record, newest_metrics
 from .compare import count_missing
 from .latency import Protocol, measure_latencies, open_document
 from .launch import Launcher
+from .records import of_kind
 from .rows import Row
 
 __all__ = ['Run', 'Study', 'learning_curves', 'run_study']
@@ -213,10 +214,6 @@ def is_recorded(run: Run, document: dict) -> bool:
                 )
             return True
     return False
-
-
-def of_kind(document: dict, kind: str) -> list[dict]:
-    return [record for record in document['records'] if record['kind'] == kind]
 
 
 def generate(study: Study) -> None:

@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 from ..errors import UserError
 from ..files import write_whole
 from . import page, plots
-from .engines_report import of_kind, table
-from .records import read_records
+from .engines_report import table
+from .records import of_kind, read_records
 from .rows import project_root
 from .table import Report, collect, ms, pareto_front
 
