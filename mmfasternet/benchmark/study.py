@@ -227,9 +227,9 @@ def generate(study: Study) -> None:
 def carry_out(run: Run, lock: int) -> Iterator[float]:
     """Train and test a run, and give the finished share of its epochs about once a second."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    epochs, checkpoint = run.config().train_cfg.max_epochs, run.checkpoint()
-    if latest_checkpoint(run.folder) != str(checkpoint):
-        log = run.folder / 'train.log'
+    epochs, log = run.config().train_cfg.max_epochs, run.folder / 'train.log'
+    latest = latest_checkpoint(run.folder)
+    if latest is None or Path(latest).name != run.checkpoint().name:
         for _ in call(run, run.train_command(), log, lock):
             yield finished_share(log, epochs)
     for _ in call(run, run.test_command(), run.folder / 'test.log', lock):
