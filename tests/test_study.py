@@ -18,7 +18,7 @@ from mmfasternet.benchmark.launch import Launcher
 from mmfasternet.benchmark.records import new_document, read_records
 from mmfasternet.benchmark.rows import ROWS, STUDY_ROWS, find_row
 from mmfasternet.benchmark.study import Study, is_recorded, learning_curves, only_one, run_study
-from mmfasternet.benchmark.study_report import Outcome, merge_seeds, outcomes, spread, study_page, write_study
+from mmfasternet.benchmark.study_report import Outcome, merge_seeds, outcomes, spread, study_page, verdict, write_study
 from mmfasternet.datasets import make_shapes
 from mmfasternet.errors import UserError
 
@@ -162,6 +162,13 @@ def test_report_of_two_seeds(tmp_path):
 def test_report_of_one_seed_says_what_it_lacks():
     text = study_page(document(*TWO_SEEDS[:2]))
     assert text.count('with one seed there is no spread to judge by') == 2 and '| study_b | 60.0 |' in text
+
+
+def test_one_backbone_that_fails_does_not_tell_the_others_apart():
+    text = verdict(
+        [Outcome('A', (50.0, 51.0), ()), Outcome('B', (52.0, 53.0), ()), Outcome('C', (10.0, 10.0), ())], 'box'
+    )
+    assert 'The ratio is 42.5, at least the 3' in text and 'Without C, the lowest, it is 2.0.' in text
 
 
 def test_seeds_that_overlap_are_named():
