@@ -115,6 +115,21 @@ def test_a_transformer_is_counted_to_its_end():
     assert 1 < counted['parts']['transformer']['flops_full'] / (encoder + decoder) < 1.15
 
 
+def test_parts_of_a_segmentor_as_mmengine_counts():
+    config = ROOT / 'configs/segmentation/upernet_fasternet_s.py'
+    counted = count_complexity(config, 64, 96)
+    assert list(counted['parts']) == ['backbone', 'decode_head', 'auxiliary_head']
+    model = build_detector(config)[1]
+    maps = model.backbone(torch.rand(1, 3, 64, 96))
+    analyzer = FlopAnalyzer(model.decode_head, (maps,))
+    theirs = analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+    # mmengine counts interpolation and pooling too.
+    assert counted['parts']['decode_head']['flops_full'] == pytest.approx(theirs, rel=5e-3)
+    # It computes in training alone.
+    assert counted['parts']['auxiliary_head']['flops_full'] == 0 < counted['parts']['auxiliary_head']['params']
+    assert counted['params'] == sum(parameter.numel() for parameter in model.parameters())
+
+
 @pytest.mark.parametrize('name', ['fasternet_t0', 'resnet50', 'pvt_small', 'poolformer_s24', 'swin_tiny'])
 def test_backbone_as_mmengine_counts(name):
     backbone = build_detector(find_row(name).config_path)[1].backbone

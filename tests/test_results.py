@@ -12,6 +12,7 @@ from mmfasternet.benchmark.table import collect, csv_table, markdown_table
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'docs/results/comparison'
 DETECTORS = ROOT / 'docs/results/detectors'
+STUDY = ROOT / 'docs/results/study'
 CONFIGS = ROOT / 'configs'
 
 
@@ -53,3 +54,30 @@ def test_page_of_the_detectors_is_drawn_from_the_records(document):
 
     trained = read_json(DETECTORS / 'retinanet_shapes.json')
     assert trained['box_ap'] >= 55 and f'**{trained["box_ap"] / 100:.3f}**' in page
+
+
+def test_page_of_segmentation_is_drawn_from_the_records():
+    segmentors = read_records(ROOT / 'docs/results/segmentation/records.json')
+    assert complexity_table([segmentors]) in (ROOT / 'docs/segmentation.md').read_text()
+    files = [path.relative_to(ROOT).as_posix() for path in CONFIGS.glob('segmentation/*.py')]
+    assert sorted(record['config'] for record in segmentors['records']) == sorted(files)
+
+
+def test_page_of_imagenet_is_drawn_from_the_records():
+    page, records = (ROOT / 'docs/imagenet.md').read_text(), {}
+    for record in read_records(ROOT / 'docs/results/classification/records.json')['records']:
+        records[record['config'].split('_')[1]] = record
+    files = [path.stem.split('_')[1] for path in CONFIGS.glob('classification/*.py')]
+    assert sorted(records) == sorted(files)
+    for arch, record in records.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f'| {arch.upper()} |')]
+        assert line.endswith(f'| {record["params_conv_fc"] / 1e6:.1f} | {record["flops_conv_fc"] / 1e9:.2f} |')
+    for words, key, unit in (
+        ('G multiply-adds without norms', 'flops_conv_fc', 1e9),
+        ('G multiply-adds with norms', 'flops', 1e9),
+        ('M parameters without norms', 'params_conv_fc', 1e6),
+        ('M parameters with norms', 'params', 1e6),
+    ):
+        (line,) = [line for line in page.splitlines() if line.startswith(f'| {words}')]
+        figures = [f'{records[arch][key] / unit:.2f}' for arch in ('t0', 't1', 't2', 's', 'm', 'l')]
+        assert line.endswith(f'| {" | ".join(figures)} |')

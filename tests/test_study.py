@@ -18,7 +18,7 @@ from mmfasternet.benchmark.launch import Launcher
 from mmfasternet.benchmark.records import new_document, read_records
 from mmfasternet.benchmark.rows import ROWS, STUDY_ROWS, find_row
 from mmfasternet.benchmark.study import Study, is_recorded, learning_curves, only_one, run_study
-from mmfasternet.benchmark.study_report import Outcome, merge_seeds, outcomes, spread, study_page, write_study
+from mmfasternet.benchmark.study_report import Outcome, merge_seeds, outcomes, spread, study_page, verdict, write_study
 from mmfasternet.datasets import make_shapes
 from mmfasternet.errors import UserError
 
@@ -164,6 +164,13 @@ def test_report_of_one_seed_says_what_it_lacks():
     assert text.count('with one seed there is no spread to judge by') == 2 and '| study_b | 60.0 |' in text
 
 
+def test_one_backbone_that_fails_does_not_tell_the_others_apart():
+    text = verdict(
+        [Outcome('A', (50.0, 51.0), ()), Outcome('B', (52.0, 53.0), ()), Outcome('C', (10.0, 10.0), ())], 'box'
+    )
+    assert 'The ratio is 42.5, at least the 3' in text and 'Without C, the lowest, it is 2.0.' in text
+
+
 def test_seeds_that_overlap_are_named():
     text = study_page(
         document(ap('study_a', 50.0, 0), ap('study_b', 51.0, 0), ap('study_a', 52.0, 1), ap('study_b', 53.0, 1))
@@ -263,7 +270,10 @@ def test_stopped_and_killed_it_goes_on(tmp_path):
     records = read_records(tmp_path / 'work_dirs/study_quick/records.json')['records']
     assert [record['kind'] for record in records] == ['complexity', *['latency'] * 3, 'ap']
     assert [len(record['rounds']) for record in records if record['kind'] == 'latency'] == [1, 1, 1]
-    assert records[-1]['epochs'] == 3 and [step for step, _ in records[-1]['curves']['box_ap']] == [1, 2, 3]
+    curves = records[-1]['curves']
+    assert records[-1]['epochs'] == 3 and [step for step, _ in curves['loss']] == [1, 2, 3, 4, 5, 6]
+    # The validation of epoch 1 comes after its checkpoint, and may have been cut off.
+    assert [step for step, _ in curves['box_ap']][-2:] == [2, 3]
     # Two trainings: from the beginning, and from the first epoch on.
     assert len(list(folder.glob('2*/vis_data'))) == 2
 
@@ -284,6 +294,7 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
     assert len(commands) == 2 * 2 * len(ROWS)
     assert f'tools/dist_train.sh {ROOT}/configs/mask_rcnn_fasternet_s.py 8 --work-dir ' in found.stdout
     assert 'work_dirs/study_coco/seed_1/fasternet_s/epoch_12.pth 8' in found.stdout
+    assert all('--auto-scale-lr' in line for line in commands if 'dist_train.sh' in line)
     assert not (ROOT / 'work_dirs/study_coco').exists()
 
     (root / 'annotations/instances_val2017.json').unlink()

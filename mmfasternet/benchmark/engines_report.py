@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ..files import write_whole
 from .engines import CONTENDERS
 from .plots import COLOURS, MARKERS, STYLE, encode
+from .records import of_kind
 
 __all__ = ['draw_engines', 'markdown_tables', 'speedups', 'write_engines_report']
 
@@ -64,10 +65,6 @@ def cells_of(document: dict) -> dict[Cell, dict[str, dict]]:
     for record in of_kind(document, 'latency'):
         cells.setdefault(cell_of(record), {})[record['contender']] = record
     return cells
-
-
-def of_kind(document: dict, kind: str) -> list[dict]:
-    return [record for record in document['records'] if record['kind'] == kind]
 
 
 def cell_of(record: dict) -> Cell:

@@ -156,6 +156,8 @@ def measure_latencies(rows: list[Row], protocol: Protocol, out: str | Path) -> d
         for row in (*rows[number % len(rows) :], *rows[: number % len(rows)])
         if any(rounds_of(document, row, protocol, scope) <= number for scope in protocol.scopes)
     ]
+    if not turns:
+        return document
     with progress_bar() as progress:
         task = progress.add_task('', total=len(turns))
         for number, row in turns:

@@ -21,7 +21,7 @@ import torch
 
 from ..errors import UserError
 
-__all__ = ['describe_machine', 'new_document', 'provenance', 'read_json', 'read_records']
+__all__ = ['describe_machine', 'new_document', 'of_kind', 'provenance', 'read_json', 'read_records']
 
 FORMAT, VERSION = 'mmfasternet-records', 1
 KINDS = ('complexity', 'classifier', 'latency', 'ap', 'profile', 'training', 'study')
@@ -50,6 +50,23 @@ def new_document(machine: dict) -> dict:
         []
     """
     return dict(format=FORMAT, version=VERSION, machine=machine, records=[])
+
+
+def of_kind(document: dict, kind: str) -> list[dict]:
+    """The records of one kind.
+
+    Args:
+        document: A file of records.
+        kind: One of those that docs/records.md lists.
+
+    Returns:
+        The records in their order.
+
+    Example:
+        >>> of_kind(dict(records=[dict(kind='ap', row='a'), dict(kind='latency', row='b')]), 'ap')
+        [{'kind': 'ap', 'row': 'a'}]
+    """
+    return [record for record in document['records'] if record['kind'] == kind]
 
 
 def describe_machine(device: str, threads: int) -> dict:

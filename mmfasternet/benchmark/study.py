@@ -27,6 +27,7 @@ from .ap import ap_record, newest_metrics
 from .compare import count_missing
 from .latency import Protocol, measure_latencies, open_document
 from .launch import Launcher
+from .records import of_kind
 from .rows import Row
 
 __all__ = ['Run', 'Study', 'learning_curves', 'run_study']
@@ -120,7 +121,9 @@ class Run:
 
     def train_command(self) -> list[str]:
         """The command that trains it, or goes on with it."""
-        return self.study.launcher.train(self.row.config_path, self.folder, self._arguments())
+        # A published schedule is for its own number of GPUs.
+        scale = ['--auto-scale-lr'] if 'base_batch_size' in self.config().get('auto_scale_lr', {}) else []
+        return self.study.launcher.train(self.row.config_path, self.folder, [*scale, *self._arguments()])
 
     def test_command(self) -> list[str]:
         """The command that tests its checkpoint."""
@@ -213,10 +216,6 @@ def is_recorded(run: Run, document: dict) -> bool:
     return False
 
 
-def of_kind(document: dict, kind: str) -> list[dict]:
-    return [record for record in document['records'] if record['kind'] == kind]
-
-
 def generate(study: Study) -> None:
     """Make the generated data of the configs that have some."""
     for row in study.rows:
@@ -228,9 +227,9 @@ def generate(study: Study) -> None:
 def carry_out(run: Run, lock: int) -> Iterator[float]:
     """Train and test a run, and give the finished share of its epochs about once a second."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    epochs, checkpoint = run.config().train_cfg.max_epochs, run.checkpoint()
-    if latest_checkpoint(run.folder) != str(checkpoint):
-        log = run.folder / 'train.log'
+    epochs, log = run.config().train_cfg.max_epochs, run.folder / 'train.log'
+    latest = latest_checkpoint(run.folder)
+    if latest is None or Path(latest).name != run.checkpoint().name:
         for _ in call(run, run.train_command(), log, lock):
             yield finished_share(log, epochs)
     for _ in call(run, run.test_command(), run.folder / 'test.log', lock):

@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 from ..errors import UserError
 from ..files import write_whole
 from . import page, plots
-from .engines_report import of_kind, table
-from .records import read_records
+from .engines_report import table
+from .records import of_kind, read_records
 from .rows import project_root
 from .table import Report, collect, ms, pareto_front
 
@@ -258,10 +258,14 @@ def verdict(found: Sequence[Outcome], kind: str) -> str:
     pairs = '; '.join(f'{one} and {other}' for one, other in result.overlapping)
     enough = 'at least' if result.ratio >= 3 else '**less than**'
     overlap = f'Seeds overlap, so that nothing is said of the order, for {pairs}.' if pairs else 'No two overlap.'
+    # One backbone that learns nothing would make any range wide.
+    lowest = min(found, key=lambda outcome: mean(getattr(outcome, kind)))
+    rest = spread([outcome for outcome in found if outcome is not lowest], kind)
+    others = f' Without {lowest.label}, the lowest, it is {rest.ratio:.1f}.' if rest else ''
     return (
         f'{kind.capitalize()} AP: the means of the backbones range over {result.across:.1f} points, the seeds of one '
         f'backbone over {result.seeds:.1f} at most. The ratio is {result.ratio:.1f}, {enough} the 3 that tell '
-        f'backbones apart from luck. {overlap}'
+        f'backbones apart from luck.{others} {overlap}'
     )
 
 
