@@ -24,7 +24,7 @@ from ..errors import UserError
 __all__ = ['describe_machine', 'new_document', 'of_kind', 'provenance', 'read_json', 'read_records']
 
 FORMAT, VERSION = 'mmfasternet-records', 1
-KINDS = ('complexity', 'classifier', 'latency', 'ap', 'profile', 'training', 'study')
+KINDS = ('complexity', 'classifier', 'latency', 'ap', 'profile', 'training')
 SCOPES = ('backbone', 'detector', 'end2end')
 PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
 # Each is one package under the names of the two sets.
@@ -261,9 +261,6 @@ def check_record(record: Any) -> None:
 
     if kind == 'profile':
         check(record, 'parts', 'an object of shares', lambda value: isinstance(value, dict) and value != {})
-    if kind == 'study':
-        check(record, 'study', 'a text', is_text)
-        check(record, 'figures', 'an object of figures', lambda value: isinstance(value, dict) and value != {})
     if kind == 'training':
         for key in ('held_mib', 'median_ms'):
             check(record, key, 'a number above 0', is_positive)
