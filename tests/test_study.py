@@ -248,6 +248,8 @@ def test_stopped_and_killed_it_goes_on(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A shell ignores Ctrl-C for what it runs in the background, and a child would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             text=True,
         )
         end = time.monotonic() + 120
