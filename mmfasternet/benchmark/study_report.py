@@ -35,8 +35,8 @@ PAGE = """# Backbones under one budget
 Drawn from `records.json` by `tools/study.py`; not edited by hand. What it shows and what it can't is in
 [the guide](../../study.md).
 
-Mask R-CNN from random weights with each backbone: {epochs} epochs on `{dataset}`, seeds {seeds}, the same schedule,
-optimizer and augmentation for all. Latencies: {machine}, {setting}.
+Mask R-CNN from random weights with each backbone: {epochs} epochs, tested on `{dataset}`, seeds {seeds}, the
+same schedule, optimizer and augmentation for all. Latencies: {machine}, {setting}.
 Commits {commits}, {dates}.
 
 ![Latency against AP, with the range of the seeds](study.png)
@@ -198,10 +198,10 @@ def study_page(document: dict) -> str:
         The text.
     """
     tested, machine = of_kind(document, 'ap'), document['machine']
-    latency = of_kind(document, 'latency')[0]
+    latencies = of_kind(document, 'latency')
+    latency = latencies[0]
     height, width = latency['shape']
     dates = sorted(record['date'][:10] for record in document['records'])
-    latencies = of_kind(document, 'latency')
     flagged = sum(bool(record['flags']) for record in latencies)
     return PAGE.format(
         epochs=tested[0]['epochs'],
