@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from mmfasternet.benchmark.complexity_table import complexity_table
-from mmfasternet.benchmark.records import read_json, read_records
-from mmfasternet.benchmark.rows import ROWS
+from mmfasternet.benchmark.records import of_kind, read_json, read_records
+from mmfasternet.benchmark.rows import ROWS, STUDY_ROWS
+from mmfasternet.benchmark.study_report import study_page
 from mmfasternet.benchmark.table import collect, csv_table, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,3 +82,13 @@ def test_page_of_imagenet_is_drawn_from_the_records():
         (line,) = [line for line in page.splitlines() if line.startswith(f'| {words}')]
         figures = [f'{records[arch][key] / unit:.2f}' for arch in ('t0', 't1', 't2', 's', 'm', 'l')]
         assert line.endswith(f'| {" | ".join(figures)} |')
+
+
+def test_study_is_drawn_from_the_records_of_two_seeds():
+    study = read_records(STUDY / 'records.json')
+    assert (STUDY / 'study.md').read_text() == study_page(study)
+    runs = sorted((record['row'], record['seed']) for record in of_kind(study, 'ap'))
+    assert runs == sorted((row.name, seed) for row in STUDY_ROWS for seed in (0, 1))
+    assert len(of_kind(study, 'latency')) == 3 * len(STUDY_ROWS)
+    for record in study['records']:
+        assert record['commit'] and not record['commit'].endswith('+')

@@ -1,6 +1,6 @@
 """The latency-vs-AP study: train Mask R-CNN with every backbone under one budget, test, measure latencies, and draw.
 
-On generated pictures it takes two cores some 50 minutes a seed; on COCO it trains the rows of the comparison by their
+On generated pictures it takes two cores about an hour a seed; on COCO it trains the rows of the comparison by their
 published schedules. Every finished part is saved at once. Stopped at any point, even killed, the same command goes on
 from there.
 """

@@ -70,7 +70,7 @@ def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -
         48989936
     """
     cfg, model = build_detector(config)
-    count_heads = heads_counter(model, config)
+    count_heads = heads_counter(model, config, cfg.get('default_scope'))
     shape = padded_shape(cfg, height, width)
     # Shapes alone: nothing is computed on the meta device.
     image = torch.empty(1, 3, *shape, device='meta')
@@ -86,22 +86,27 @@ def count_complexity(config: str | Path, height: int = 800, width: int = 1280) -
     return dict(config=str(config), shape=[height, width], **totals, parts=parts)
 
 
-def heads_counter(model: nn.Module, config: str | Path) -> Callable[[nn.Module, Sequence[Tensor], tuple], dict]:
+def heads_counter(
+    model: nn.Module, config: str | Path, scope: str | None
+) -> Callable[[nn.Module, Sequence[Tensor], tuple], dict]:
     """What counts the parts behind the neck."""
-    # Imported here, since both need the ops whose absence the tools explain first.
-    from mmdet.models import DetectionTransformer, SingleStageDetector, TwoStageDetector
-    from mmseg.models import EncoderDecoder
+    # Imported here, since both need the ops whose absence the tools explain first, and neither needs the other.
+    if scope == 'mmseg':
+        from mmseg.models import EncoderDecoder
 
-    if isinstance(model, EncoderDecoder):
-        return count_segmentor
-    kinds = {
-        TwoStageDetector: count_two_stages,
-        SingleStageDetector: count_one_stage,
-        DetectionTransformer: count_transformer,
-    }
-    for kind, count_heads in kinds.items():
-        if isinstance(model, kind) and model.with_neck and model.with_bbox:
-            return count_heads
+        if isinstance(model, EncoderDecoder):
+            return count_segmentor
+    else:
+        from mmdet.models import DetectionTransformer, SingleStageDetector, TwoStageDetector
+
+        kinds = {
+            TwoStageDetector: count_two_stages,
+            SingleStageDetector: count_one_stage,
+            DetectionTransformer: count_transformer,
+        }
+        for kind, count_heads in kinds.items():
+            if isinstance(model, kind) and model.with_neck and model.with_bbox:
+                return count_heads
     raise UserError(
         f'{config} has nothing that can be counted: a two-stage detector, a one-stage detector or a DETR of mmdet with '
         f'a neck and boxes, or an encoder-decoder of mmseg is needed, but it builds a {type(model).__name__}'
