@@ -10,7 +10,10 @@ SEEDS ?= 1
 DATA ?= shapes
 ARGS ?=
 
-.PHONY: help env demo demo-seg test test-page test-guide compare bench study lint
+# Which of the paper's studies of PConv run, one after the other.
+STUDIES ?= operators saliency redundancy approximation ablation
+
+.PHONY: help env demo demo-seg test test-page test-guide compare bench study studies lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
@@ -19,6 +22,7 @@ help:
 	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
 	@echo "make bench   measure FasterNet in every engine beside timm's (QUICK=1: minutes, on small pictures)"
 	@echo "make study   train eight backbones under one budget and draw latency against AP (SEEDS=3, DATA=coco, QUICK=1)"
+	@echo "make studies run the paper's studies of PConv, or those of STUDIES='saliency ablation' (QUICK=1: minutes)"
 	@echo "make test-page  test the comparison's page in Chromium, which must be there"
 	@echo "make test-guide run every command of the guide for your own data"
 	@echo "make lint    check the code's style"
@@ -51,6 +55,9 @@ bench: env
 
 study: env
 	"$(VENV)/bin/python" tools/study.py --data $(DATA) --seeds $(SEEDS) $(if $(QUICK),--quick) $(ARGS)
+
+studies: env
+	set -e; for study in $(STUDIES); do echo "studies: $$study"; "$(VENV)/bin/python" tools/studies/$$study.py $(if $(QUICK),--quick); done
 
 lint: env
 	"$(VENV)/bin/ruff" check .

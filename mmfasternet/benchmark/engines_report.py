@@ -1,6 +1,5 @@
 """The benchmark of engines as Markdown tables and a picture, from its records."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import geometric_mean
 
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 
 from ..files import write_whole
 from .engines import CONTENDERS
+from .markdown import table
 from .plots import COLOURS, MARKERS, STYLE, encode
 from .records import of_kind
 
@@ -158,11 +158,6 @@ def peak_share(record: dict) -> float:
 def difference_in(cells: dict[Cell, dict[str, dict]], precision: str) -> float:
     records = [record for row in cells.values() for record in row.values()]
     return max(record['max_difference'] for record in records if record['precision'] == precision)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def profile_table(records: list[dict]) -> str:

@@ -92,10 +92,7 @@ def draw_comparison(report: Report) -> Figure:
             shared_axes[kind] = panel
             points = ap_points(report, group, kind)
             draw_points(panel, points, report)
-            front = [points[place] for place in pareto_front([(point.x, point.y) for point in points])]
-            panel.plot(
-                *coordinates(front), linestyle='--', color='#555555', linewidth=1, drawstyle='steps-post', zorder=1
-            )
+            draw_front(panel, points)
             panel.set(xlabel='Latency (ms)', ylabel=f'{kind.capitalize()} AP (%)')
             panel.set_title(panel_title(report, group) + order_note(report, group), loc='left', fontsize=9.5)
             labelled.append((panel, points))
@@ -224,6 +221,12 @@ def draw_points(panel: Axes, points: list[Point], report: Report, errors: str = 
             fill = colour if point.filled else 'white'
             panel.plot(point.x, point.y, marker, **marker_style(marker, colour), markerfacecolor=fill, zorder=4)
     panel.margins(0.09)
+
+
+def draw_front(panel: Axes, points: list[Point]) -> None:
+    """A line of steps through the points that no other beats in both latency and AP."""
+    front = [points[place] for place in pareto_front([(point.x, point.y) for point in points])]
+    panel.plot(*coordinates(front), linestyle='--', color='#555555', linewidth=1, drawstyle='steps-post', zorder=1)
 
 
 def marker_style(marker: str, colour: str) -> dict:

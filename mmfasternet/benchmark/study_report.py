@@ -17,10 +17,10 @@ from scipy.stats import spearmanr
 from ..errors import UserError
 from ..files import write_whole
 from . import page, plots
-from .engines_report import table
+from .markdown import table
 from .records import of_kind, read_records
 from .rows import project_root
-from .table import Report, collect, ms, pareto_front
+from .table import Report, collect, ms
 
 __all__ = ['Outcome', 'Spread', 'outcomes', 'spread', 'study_page', 'write_study']
 
@@ -285,15 +285,7 @@ def draw_study(report: Report) -> Figure:
                 panel.errorbar(
                     point.x, point.y, yerr=[[point.y - low], [high - point.y]], color=colour, linewidth=1, capsize=2
                 )
-            front = [points[place] for place in pareto_front([(point.x, point.y) for point in points])]
-            panel.plot(
-                *plots.coordinates(front),
-                linestyle='--',
-                color='#555555',
-                linewidth=1,
-                drawstyle='steps-post',
-                zorder=1,
-            )
+            plots.draw_front(panel, points)
             panel.set(xlabel='Latency (ms)', ylabel=f'{kind.capitalize()} AP (%)')
             panel.set_title(plots.panel_title(report, group), loc='left', fontsize=9.5)
             labelled.append((panel, points))

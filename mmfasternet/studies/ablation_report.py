@@ -9,13 +9,12 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..benchmark.engines_report import table
+from ..benchmark.markdown import bullets, origin, table
 from ..benchmark.plots import COLOURS, MARKERS, STYLE, encode
 from ..benchmark.study_report import Outcome, verdict, with_range
 from ..errors import UserError
 from ..files import write_whole
 from .ablation import FORMS, VARIANTS
-from .pages import bullets, origin
 from .published import published
 
 __all__ = ['ablation_page', 'draw_ablation', 'write_ablation']

@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..benchmark.engines_report import table
+from ..benchmark.markdown import bullets, origin, table
 from ..benchmark.plots import COLOURS, MARKERS, STYLE, encode
 from ..errors import UserError
 from ..files import write_whole
 from .approximation import CONTENDERS
-from .pages import bullets, origin
 from .published import published
 
 __all__ = ['approximation_page', 'draw_approximation', 'fits_of', 'write_approximation']

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import log
 from pathlib import Path
 
-from ..benchmark.engines_report import table
+from ..benchmark.markdown import bullets, origin, span, table
 from ..benchmark.plots import encode
 from ..errors import UserError
 from ..files import write_whole
@@ -23,7 +23,6 @@ from .operators_figures import (
     ratio,
 )
 from .operators_plot import draw_operators
-from .pages import bullets, origin, span
 
 __all__ = ['operators_page', 'truncated', 'write_operators']
 

@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..benchmark.engines_report import table
+from ..benchmark.markdown import bullets, origin, span, table
 from ..benchmark.plots import COLOURS, STYLE, encode
 from ..errors import UserError
 from ..files import write_whole
-from .pages import bullets, origin, span
 
 __all__ = ['draw_redundancy', 'redundancy_page', 'write_redundancy']
 

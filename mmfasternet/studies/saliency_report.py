@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest, chi2_contingency, chisquare
 
-from ..benchmark.engines_report import table
+from ..benchmark.markdown import bullets, origin, table
 from ..benchmark.plots import COLOURS, STYLE, encode
 from ..errors import UserError
 from ..files import write_whole
-from .pages import bullets, origin
 
 __all__ = ['draw_saliency', 'pooled_counts', 'saliency_page', 'write_saliency']
 

@@ -1,8 +1,8 @@
-"""Pieces of text that the pages of the studies share."""
+"""Pieces of Markdown that the pages drawn from records share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ['bullets', 'origin', 'span']
+__all__ = ['bullets', 'origin', 'span', 'table']
 
 
 def origin(document: dict) -> str:
@@ -58,3 +58,23 @@ def span(values: Iterable[float], digits: int = 2) -> str:
     """
     texts = list(dict.fromkeys(f'{value:.{digits}f}' for value in sorted(values)))
     return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, whose columns but the first are aligned to the right.
+
+    Args:
+        head: Names of the columns.
+        rows: Lines, a text for each column.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> print(table(['operator', 'ms'], [['Conv', '1.2']]))
+        | operator | ms |
+        | --- | ---: |
+        | Conv | 1.2 |
+    """
+    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
