@@ -106,7 +106,7 @@ def test_records_and_page(plan, tmp_path):
     assert len(document['records']) == len(CONTENDERS) * 2 * 2
     figures = document['records'][0]['figures']
     assert (figures['channels'], figures['height'], figures['target_flops']) == (16, 8, 9 * 16**2)
-    assert 0 < figures['mse'] and 0 < figures['variance']
+    assert figures['mse'] > 0 and figures['variance'] > 0
     # Gone on with, it comes to the same.
     at_once = measure_approximation(subject(), plan, tmp_path / 'at_once.json')
     assert errors_of(document) == pytest.approx(errors_of(at_once))

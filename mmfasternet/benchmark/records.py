@@ -258,11 +258,11 @@ def check_record(record: Any) -> None:
         check(record, 'quartiles_ms', 'two numbers above 0', lambda value: is_list(value, 2, is_positive))
         check(record, 'shape', 'height and width', lambda value: is_list(value, 2, is_count))
         check(record, 'flags', 'a list of texts', lambda value: is_list(value, None, is_text))
-
     if kind == 'profile':
         check(record, 'parts', 'an object of shares', lambda value: isinstance(value, dict) and value != {})
     if kind == 'study':
         check(record, 'study', 'a text', is_text)
+        check(record, 'settings', 'an object of settings', lambda value: isinstance(value, dict))
         check(record, 'figures', 'an object of figures', lambda value: isinstance(value, dict) and value != {})
     if kind == 'training':
         for key in ('held_mib', 'median_ms'):

@@ -4,11 +4,39 @@ from pathlib import Path
 from typing import Any
 
 from ..benchmark.latency import Protocol, open_document
-from ..benchmark.records import provenance
+from ..benchmark.records import provenance, read_records
 from ..errors import UserError
 from ..files import write_json
 
-__all__ = ['StudyFile']
+__all__ = ['StudyFile', 'read_study']
+
+
+def read_study(path: str | Path, study: str) -> dict:
+    """Read the records of one study.
+
+    Args:
+        path: File of records.
+        study: Name of the study, such as 'operators'.
+
+    Returns:
+        The document.
+
+    Raises:
+        UserError: If it can't be read, or has records of something else.
+
+    Example:
+        >>> record = StudyFile('example_study.json', 'operators').add('conv', 'Conv', {}, dict(flops=1))
+        >>> read_study('example_study.json', 'operators')['records'] == [record]
+        True
+    """
+    document = read_records(path)
+    for record in document['records']:
+        if record.get('study') != study:
+            raise UserError(
+                f'{path} has a record of something else than the study of {study} ({record["label"]}): name a folder '
+                'of that study, or an empty one, as --out-dir'
+            )
+    return document
 
 
 class StudyFile:
@@ -33,7 +61,8 @@ class StudyFile:
     def __init__(self, path: str | Path, study: str, device: str = 'cpu', threads: int | None = None) -> None:
         self.path = Path(path)
         self.study = study
-        self.document = open_document(self.path, Protocol(device=device, threads=threads))
+        open_document(self.path, Protocol(device=device, threads=threads))
+        self.document = read_study(self.path, study)
 
     def find(self, row: str, settings: dict[str, Any]) -> dict | None:
         """The record of a row with these settings.

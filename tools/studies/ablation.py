@@ -5,15 +5,11 @@ random weights. Every finished part is saved at once. Stopped at any point, the 
 """
 
 import argparse
-from pathlib import Path
 
-import rich
-
-from mmfasternet.benchmark.records import read_records
 from mmfasternet.benchmark.rows import find_row
 from mmfasternet.errors import UserError, one_sentence_errors, require_ops
+from mmfasternet.studies.command import new_parser, run_study
 
-OUT_DIR = 'work_dirs/studies/ablation'
 # The generated data is always named, so that MMDET_DATASETS of somebody who has COCO does not move it. Two epochs
 # instead of the config's three, with the learning rate down at their end.
 SHAPES = {
@@ -31,7 +27,7 @@ QUICK = {
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, 'ablation', 'two variants, small pictures, a few iterations')
     parser.add_argument(
         '--config', help='detector with a FasterNet, trained as it says; default: on generated pictures'
     )
@@ -39,9 +35,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=1, metavar='N', help='seeds 0 to N - 1; default: %(default)s')
     parser.add_argument('--device', default='cpu', help='where latencies are taken; default: %(default)s')
     parser.add_argument('--threads', type=int, help='threads of torch on the CPU; default: as many as torch takes')
-    parser.add_argument('--quick', action='store_true', help='two variants, small pictures, a few iterations')
-    parser.add_argument('--report-only', action='store_true', help='train and measure nothing, draw what is there')
-    parser.add_argument('--out-dir', help=f'default: {OUT_DIR}, or {OUT_DIR}_quick')
     args = parser.parse_args()
     if args.quick and args.config:
         parser.error('--quick is for the generated pictures')
@@ -64,14 +57,8 @@ def main() -> None:
         chosen['config'] = find_row(args.config).config
     if args.quick:
         chosen |= dict(variants=VARIANTS[:2], pixels=64, rounds=1, shapes=dict(num_train=8, num_val=4))
-    out_dir = Path(args.out_dir or OUT_DIR + '_quick' * args.quick)
-    records = out_dir / 'records.json'
-    try:
-        document = read_records(records) if args.report_only else measure_ablation(Plan(**chosen), records)
-    except KeyboardInterrupt:
-        raise SystemExit(f'ablation: stopped; the same command goes on from here ({out_dir})') from None
-    for name, path in write_ablation(document, out_dir).items():
-        rich.print(f'{name}: {path}')
+    plan = Plan(**chosen)
+    run_study('ablation', args, lambda records: measure_ablation(plan, records), write_ablation)
 
 
 if __name__ == '__main__':

@@ -8,25 +8,18 @@ point, the same command goes on from there.
 import argparse
 from pathlib import Path
 
-import rich
-
-from mmfasternet.benchmark.records import read_records
 from mmfasternet.errors import one_sentence_errors, require_ops
-
-OUT_DIR = 'work_dirs/studies/approximation'
+from mmfasternet.studies.command import new_parser, run_study
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, 'approximation', 'a ResNet-18 and fits of one epoch, on a few pictures')
     parser.add_argument('--config', help='config of any detector, segmentor or classifier')
     parser.add_argument('--timm', metavar='NAME', help="timm's name of a classifier, instead of a config")
     parser.add_argument('--checkpoint', help="path or address of its weights; default: timm's download")
     parser.add_argument('--images', help='a folder of pictures; default: the generated pictures')
     parser.add_argument('--count', type=int, default=200, help='how many of them at most; default: %(default)s')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds 0 to N - 1; default: %(default)s')
-    parser.add_argument('--quick', action='store_true', help='a ResNet-18 and fits of one epoch, on a few pictures')
-    parser.add_argument('--report-only', action='store_true', help='train and fit nothing, draw what is there')
-    parser.add_argument('--out-dir', help=f'default: {OUT_DIR}, or {OUT_DIR}_quick')
     return parser.parse_args()
 
 
@@ -39,22 +32,15 @@ def main() -> None:
     from mmfasternet.studies.approximation_report import write_approximation
     from mmfasternet.studies.subject import choose_subject, generated_pictures
 
-    out_dir = Path(args.out_dir or OUT_DIR + '_quick' * args.quick)
-    records = out_dir / 'records.json'
-    try:
-        if args.report_only:
-            document = read_records(records)
-        else:
-            images = list(find_pictures(args.images or generated_pictures(args.quick)))[: args.count]
-            short = dict(seeds=(0,), pixels=64, epochs=1) if args.quick else dict(seeds=tuple(range(args.seeds)))
-            plan = Plan(images, **short)
-            default = 'study_resnet18' if args.quick else 'study_resnet50'
-            subject = choose_subject(args.config, args.timm, args.checkpoint, default, args.quick)
-            document = measure_approximation(subject, plan, records)
-    except KeyboardInterrupt:
-        raise SystemExit(f'approximation: stopped; the same command goes on from here ({out_dir})') from None
-    for name, path in write_approximation(document, out_dir).items():
-        rich.print(f'{name}: {path}')
+    def measure(records: Path) -> dict:
+        images = list(find_pictures(args.images or generated_pictures(args.quick)))[: args.count]
+        short = dict(seeds=(0,), pixels=64, epochs=1) if args.quick else dict(seeds=tuple(range(args.seeds)))
+        plan = Plan(images, **short)
+        default = 'study_resnet18' if args.quick else 'study_resnet50'
+        subject = choose_subject(args.config, args.timm, args.checkpoint, default, args.quick)
+        return measure_approximation(subject, plan, records)
+
+    run_study('approximation', args, measure, write_approximation)
 
 
 if __name__ == '__main__':

@@ -6,25 +6,17 @@ point, the same command goes on from there.
 """
 
 import argparse
-from pathlib import Path
 
-import rich
-
-from mmfasternet.benchmark.records import read_records
 from mmfasternet.errors import one_sentence_errors, require_ops
-
-OUT_DIR = 'work_dirs/studies/operators'
+from mmfasternet.studies.command import new_parser, run_study
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, 'operators', 'small maps, one network, one round')
     parser.add_argument('--device', default='cpu', help='cpu, or a GPU such as cuda:0; default: %(default)s')
     parser.add_argument('--threads', type=int, help='threads of torch on the CPU; default: as many as torch takes')
     parser.add_argument('--batches', type=int, nargs='+', metavar='N', help='maps at once; default: 1 32')
     parser.add_argument('--networks', nargs='*', metavar='NAME', help='networks, none to leave them out; default: all')
-    parser.add_argument('--quick', action='store_true', help='small maps, one network, one round')
-    parser.add_argument('--report-only', action='store_true', help='measure nothing, draw what is there')
-    parser.add_argument('--out-dir', help=f'default: {OUT_DIR}, or {OUT_DIR}_quick')
     return parser.parse_args()
 
 
@@ -42,17 +34,8 @@ def main() -> None:
         chosen['batches'] = tuple(args.batches)
     if args.networks is not None:
         chosen['networks'] = tuple(args.networks)
-    out_dir = Path(args.out_dir or OUT_DIR + '_quick' * args.quick)
-    records = out_dir / 'records.json'
-    try:
-        if args.report_only:
-            document = read_records(records)
-        else:
-            document = measure_operators(Plan(**{**(quick if args.quick else {}), **chosen}), records)
-    except KeyboardInterrupt:
-        raise SystemExit(f'operators: stopped; the same command goes on from here ({out_dir})') from None
-    for name, path in write_operators(document, out_dir).items():
-        rich.print(f'{name}: {path}')
+    plan = Plan(**{**(quick if args.quick else {}), **chosen})
+    run_study('operators', args, lambda records: measure_operators(plan, records), write_operators)
 
 
 if __name__ == '__main__':

@@ -8,24 +8,17 @@ goes on from there.
 import argparse
 from pathlib import Path
 
-import rich
-
-from mmfasternet.benchmark.records import read_records
 from mmfasternet.errors import one_sentence_errors, require_ops
-
-OUT_DIR = 'work_dirs/studies/redundancy'
+from mmfasternet.studies.command import new_parser, run_study
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, 'redundancy', 'a ResNet-18 trained for one epoch, one small photograph')
     parser.add_argument('--config', help='config of any detector, segmentor or classifier')
     parser.add_argument('--timm', metavar='NAME', help="timm's name of a classifier, instead of a config")
     parser.add_argument('--checkpoint', help="path or address of its weights; default: timm's download")
     parser.add_argument('--layer', default='layer1', help='name of the layer in the backbone; default: %(default)s')
     parser.add_argument('--images', help="a picture or a folder; default: scikit-image's photographs")
-    parser.add_argument('--quick', action='store_true', help='a ResNet-18 trained for one epoch, one small photograph')
-    parser.add_argument('--report-only', action='store_true', help='train and measure nothing, draw what is there')
-    parser.add_argument('--out-dir', help=f'default: {OUT_DIR}, or {OUT_DIR}_quick')
     return parser.parse_args()
 
 
@@ -38,21 +31,14 @@ def main() -> None:
     from mmfasternet.studies.redundancy_report import write_redundancy
     from mmfasternet.studies.subject import choose_subject
 
-    out_dir = Path(args.out_dir or OUT_DIR + '_quick' * args.quick)
-    records = out_dir / 'records.json'
-    try:
-        if args.report_only:
-            document = read_records(records)
-        else:
-            pictures = photographs(args.images)
-            plan = Plan(pictures[:1], args.layer, pixels=96) if args.quick else Plan(pictures, args.layer)
-            default = 'study_resnet18' if args.quick else 'study_resnet50'
-            subject = choose_subject(args.config, args.timm, args.checkpoint, default, args.quick)
-            document = measure_redundancy(subject, plan, records)
-    except KeyboardInterrupt:
-        raise SystemExit(f'redundancy: stopped; the same command goes on from here ({out_dir})') from None
-    for name, path in write_redundancy(document, out_dir).items():
-        rich.print(f'{name}: {path}')
+    def measure(records: Path) -> dict:
+        pictures = photographs(args.images)
+        plan = Plan(pictures[:1], args.layer, pixels=96) if args.quick else Plan(pictures, args.layer)
+        default = 'study_resnet18' if args.quick else 'study_resnet50'
+        subject = choose_subject(args.config, args.timm, args.checkpoint, default, args.quick)
+        return measure_redundancy(subject, plan, records)
+
+    run_study('redundancy', args, measure, write_redundancy)
 
 
 if __name__ == '__main__':

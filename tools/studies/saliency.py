@@ -7,20 +7,13 @@ which takes two cores some minutes. Stopped at any point, the same command goes 
 import argparse
 from pathlib import Path
 
-import rich
-
-from mmfasternet.benchmark.records import read_records
 from mmfasternet.errors import one_sentence_errors, require_ops
-
-OUT_DIR = 'work_dirs/studies/saliency'
+from mmfasternet.studies.command import new_parser, run_study
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__, 'saliency', 'train for one epoch on a dozen pictures')
     parser.add_argument('--checkpoint', help='path or address of any weights; default: a ResNet-18 trained here')
-    parser.add_argument('--quick', action='store_true', help='train for one epoch on a dozen pictures')
-    parser.add_argument('--report-only', action='store_true', help='train and count nothing, draw what is there')
-    parser.add_argument('--out-dir', help=f'default: {OUT_DIR}, or {OUT_DIR}_quick')
     return parser.parse_args()
 
 
@@ -32,20 +25,13 @@ def main() -> None:
     from mmfasternet.studies.saliency_report import write_saliency
     from mmfasternet.studies.subject import train_once
 
-    out_dir = Path(args.out_dir or OUT_DIR + '_quick' * args.quick)
-    records = out_dir / 'records.json'
-    try:
-        if args.report_only:
-            document = read_records(records)
-        elif args.checkpoint:
-            document = measure_saliency(args.checkpoint, Path(args.checkpoint).name, records)
-        else:
-            run = train_once('study_resnet18', args.quick)
-            document = measure_saliency(run.checkpoint(), run.row.name, records)
-    except KeyboardInterrupt:
-        raise SystemExit(f'saliency: stopped; the same command goes on from here ({out_dir})') from None
-    for name, path in write_saliency(document, out_dir).items():
-        rich.print(f'{name}: {path}')
+    def measure(records: Path) -> dict:
+        if args.checkpoint:
+            return measure_saliency(args.checkpoint, Path(args.checkpoint).name, records)
+        run = train_once('study_resnet18', args.quick)
+        return measure_saliency(run.checkpoint(), run.row.name, records)
+
+    run_study('saliency', args, measure, write_saliency)
 
 
 if __name__ == '__main__':
