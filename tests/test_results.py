@@ -9,12 +9,26 @@ from mmfasternet.benchmark.records import of_kind, read_json, read_records
 from mmfasternet.benchmark.rows import ROWS, STUDY_ROWS
 from mmfasternet.benchmark.study_report import study_page
 from mmfasternet.benchmark.table import collect, csv_table, markdown_table
+from mmfasternet.studies.ablation_report import ablation_page
+from mmfasternet.studies.approximation_report import approximation_page
+from mmfasternet.studies.operators_report import operators_page
+from mmfasternet.studies.records import read_study
+from mmfasternet.studies.redundancy_report import redundancy_page
+from mmfasternet.studies.saliency_report import saliency_page
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'docs/results/comparison'
 DETECTORS = ROOT / 'docs/results/detectors'
 STUDY = ROOT / 'docs/results/study'
+STUDIES = ROOT / 'docs/results/studies'
 CONFIGS = ROOT / 'configs'
+PAGES = dict(
+    operators=operators_page,
+    redundancy=redundancy_page,
+    saliency=saliency_page,
+    approximation=approximation_page,
+    ablation=ablation_page,
+)
 
 
 @pytest.fixture(scope='module')
@@ -91,4 +105,14 @@ def test_study_is_drawn_from_the_records_of_two_seeds():
     assert runs == sorted((row.name, seed) for row in STUDY_ROWS for seed in (0, 1))
     assert len(of_kind(study, 'latency')) == 3 * len(STUDY_ROWS)
     for record in study['records']:
+        assert record['commit'] and not record['commit'].endswith('+')
+
+
+@pytest.mark.parametrize('study', PAGES)
+def test_studies_are_drawn_from_their_records(study):
+    folder = STUDIES / study
+    document = read_study(folder / 'records.json', study)
+    assert (folder / f'{study}.md').read_text() == PAGES[study](document)
+    assert f'results/studies/{study}/{study}.png' in (ROOT / 'docs/studies.md').read_text()
+    for record in document['records']:
         assert record['commit'] and not record['commit'].endswith('+')
