@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..benchmark.markdown import bullets, origin, table
-from ..benchmark.plots import COLOURS, MARKERS, STYLE, encode
+from ..benchmark.plots import COLOURS, MARKERS, STYLE
 from ..benchmark.study_report import Outcome, verdict, with_range
 from ..errors import UserError
-from ..files import write_whole
 from .ablation import FORMS, VARIANTS
 from .published import published
+from .report import write_report
 
 __all__ = ['ablation_page', 'draw_ablation', 'write_ablation']
 
@@ -287,7 +287,4 @@ def write_ablation(document: dict, out_dir: str | Path) -> dict[str, Path]:
     """
     if not any(record['settings']['part'] == 'latency' for record in document['records']):
         raise UserError(f'nothing to draw in {out_dir} yet: nothing is measured; run the study without --report-only')
-    figure = draw_ablation(document)
-    files = {f'ablation.{form}': encode(figure, form) for form in ('png', 'svg')}
-    files['ablation.md'] = ablation_page(document).encode()
-    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
+    return write_report('ablation', ablation_page(document), draw_ablation(document), out_dir)

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..benchmark.markdown import bullets, origin, table
-from ..benchmark.plots import COLOURS, MARKERS, STYLE, encode
+from ..benchmark.plots import COLOURS, MARKERS, STYLE
 from ..errors import UserError
-from ..files import write_whole
 from .approximation import CONTENDERS
 from .published import published
+from .report import write_report
 
 __all__ = ['approximation_page', 'draw_approximation', 'fits_of', 'write_approximation']
 
@@ -301,7 +301,4 @@ def write_approximation(document: dict, out_dir: str | Path) -> dict[str, Path]:
     """
     if not fits_of(document):
         raise UserError(f'nothing to draw in {out_dir} yet: no seed is finished; run the study without --report-only')
-    figure = draw_approximation(document)
-    files = {f'approximation.{form}': encode(figure, form) for form in ('png', 'svg')}
-    files['approximation.md'] = approximation_page(document).encode()
-    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
+    return write_report('approximation', approximation_page(document), draw_approximation(document), out_dir)

@@ -5,9 +5,7 @@ from math import log
 from pathlib import Path
 
 from ..benchmark.markdown import bullets, origin, span, table
-from ..benchmark.plots import encode
 from ..errors import UserError
-from ..files import write_whole
 from .operators_figures import (
     batches,
     complete,
@@ -23,6 +21,7 @@ from .operators_figures import (
     ratio,
 )
 from .operators_plot import draw_operators
+from .report import write_report
 
 __all__ = ['operators_page', 'truncated', 'write_operators']
 
@@ -366,7 +365,4 @@ def write_operators(document: dict, out_dir: str | Path) -> dict[str, Path]:
     """
     if not complete(document):
         raise UserError(f'nothing to draw in {out_dir} yet: nothing is measured; run the study without --report-only')
-    figure = draw_operators(document)
-    files = {f'operators.{form}': encode(figure, form) for form in ('png', 'svg')}
-    files['operators.md'] = operators_page(document).encode()
-    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
+    return write_report('operators', operators_page(document), draw_operators(document), out_dir)

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..benchmark.markdown import bullets, origin, span, table
-from ..benchmark.plots import COLOURS, STYLE, encode
+from ..benchmark.plots import COLOURS, STYLE
 from ..errors import UserError
-from ..files import write_whole
+from .report import write_report
 
 __all__ = ['draw_redundancy', 'redundancy_page', 'write_redundancy']
 
@@ -186,7 +186,4 @@ def write_redundancy(document: dict, out_dir: str | Path) -> dict[str, Path]:
         raise UserError(f'nothing to draw in {out_dir} yet: no photograph is measured; run it without --report-only')
     if not all(map(len, groups(document).values())):
         raise UserError(f'nothing to draw in {out_dir}: no map of the layer varies; name another with --layer')
-    figure = draw_redundancy(document)
-    files = {f'redundancy.{form}': encode(figure, form) for form in ('png', 'svg')}
-    files['redundancy.md'] = redundancy_page(document).encode()
-    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
+    return write_report('redundancy', redundancy_page(document), draw_redundancy(document), out_dir)

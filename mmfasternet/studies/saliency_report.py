@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest, chi2_contingency, chisquare
 
 from ..benchmark.markdown import bullets, origin, table
-from ..benchmark.plots import COLOURS, STYLE, encode
+from ..benchmark.plots import COLOURS, STYLE
 from ..errors import UserError
-from ..files import write_whole
+from .report import write_report
 
 __all__ = ['draw_saliency', 'pooled_counts', 'saliency_page', 'write_saliency']
 
@@ -226,7 +226,4 @@ def write_saliency(document: dict, out_dir: str | Path) -> dict[str, Path]:
     """
     if not document['records'] or not pooled_counts(document, 'trained').any():
         raise UserError(f'nothing to draw in {out_dir}: no filter is counted; run the study without --report-only')
-    figure = draw_saliency(document)
-    files = {f'saliency.{form}': encode(figure, form) for form in ('png', 'svg')}
-    files['saliency.md'] = saliency_page(document).encode()
-    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
+    return write_report('saliency', saliency_page(document), draw_saliency(document), out_dir)

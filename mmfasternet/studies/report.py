@@ -1,0 +1,33 @@
+"""A study's page and picture as files."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..benchmark.plots import encode
+from ..files import write_whole
+
+__all__ = ['write_report']
+
+
+def write_report(study: str, page: str, figure: Figure, out_dir: str | Path) -> dict[str, Path]:
+    """Write the page and the picture of a study, each file whole.
+
+    Args:
+        study: Name of the study, such as 'operators'.
+        page: Its page in Markdown.
+        figure: Its picture.
+        out_dir: Folder, made if it is missing.
+
+    Returns:
+        Name → path of the page, and of the picture as PNG and SVG.
+
+    Raises:
+        UserError: If a file can't be written.
+
+    Example:
+        >>> list(write_report('example', '# Example', Figure(), 'example_study'))
+        ['example.png', 'example.svg', 'example.md']
+    """
+    files = {f'{study}.{form}': encode(figure, form) for form in ('png', 'svg')} | {f'{study}.md': page.encode()}
+    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
