@@ -13,12 +13,13 @@ ARGS ?=
 # Which of the paper's studies of PConv run, one after the other.
 STUDIES ?= operators saliency redundancy approximation ablation
 
-.PHONY: help env demo demo-seg test test-page test-guide compare bench study studies lint
+.PHONY: help env demo demo-seg test test-slow test-page test-guide compare bench study studies lint
 
 help:
 	@echo "make demo    train, test and draw a small Mask R-CNN with FasterNet on generated pictures"
 	@echo "make demo-seg  the same with Semantic FPN, for semantic segmentation"
-	@echo "make test    run the tests"
+	@echo "make test    run the tests, but for the slow ones"
+	@echo "make test-slow  run the slow ones: several processes, kills and resumes, engines, int8"
 	@echo "make compare count, measure and draw the latency-vs-mAP comparison (QUICK=1: minutes, on small pictures)"
 	@echo "make bench   measure FasterNet in every engine beside timm's (QUICK=1: minutes, on small pictures)"
 	@echo "make study   train eight backbones under one budget and draw latency against AP (SEEDS=3, DATA=coco, QUICK=1)"
@@ -40,6 +41,9 @@ demo-seg: env
 
 test: env
 	"$(VENV)/bin/python" -m pytest
+
+test-slow: env
+	"$(VENV)/bin/python" -m pytest -m slow
 
 test-page: env
 	"$(VENV)/bin/python" -m pytest -m page

@@ -1,8 +1,10 @@
 """A dozen generated pictures, and a config that trains on them in seconds, shared by the tests that run tools."""
 
 import os
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,20 @@ work_dir = {str(tmp_path / 'work')!r}
 """
     )
     return path
+
+
+@pytest.fixture
+def mistake_of(monkeypatch) -> Callable[..., str]:
+    """Runs a tool in this process, which spares its imports, and gives the sentence that a user's mistake ends in."""
+
+    def run(tool: Path, *arguments: object) -> str:
+        monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
+        # Anything but SystemExit would be a traceback.
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(tool), run_name='__main__')
+        return str(stopped.value)
+
+    return run
 
 
 def run_tool(*command: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:

@@ -48,6 +48,7 @@ def test_all_have_the_same_weights():
         torch.testing.assert_close(b, a, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_records(records):
     document = read_records(records)
     latencies = {record['contender']: record for record in document['records'] if record['kind'] == 'latency'}
@@ -67,6 +68,7 @@ def test_records(records):
     assert all(f'`{key}`' in guide for record in document['records'] for key in record)
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_measured_again(records, monkeypatch):
     before = records.read_bytes()
     for name in ('measure_cell', 'profile_parts', 'measure_training'):
@@ -102,6 +104,7 @@ def made_up(records: Path) -> dict:
     return dict(document, records=[*latencies, *slower, *others])
 
 
+@pytest.mark.slow
 def test_tables_and_picture(records, tmp_path):
     document = made_up(records)
     (first, second) = speedups(document).values()

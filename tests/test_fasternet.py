@@ -507,7 +507,7 @@ def test_export(with_cp):
     assert_equal_for_other_sizes(model, exported.module())
 
 
-@pytest.mark.parametrize('dynamo', [False, pytest.param(True, marks=[needs_new_torch, pytest.mark.slow])])
+@pytest.mark.parametrize('dynamo', [False, pytest.param(True, marks=needs_new_torch)])
 def test_onnx(dynamo, tmp_path):
     model = randomize(FasterNet({**TINY, 'act_cfg': dict(type='GELU')})).eval()
     path = str(tmp_path / 'fasternet.onnx')

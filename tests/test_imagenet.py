@@ -130,23 +130,20 @@ def test_a_released_file_is_tested_on_imagenets_layout(tmp_path):
     assert {'accuracy/top1', 'accuracy/top5'} <= set(metrics)
 
 
-def test_absent_imagenet_is_one_sentence(tmp_path):
-    done = run_tool(
+def test_absent_imagenet_is_one_sentence(mistake_of, tmp_path):
+    sentence = mistake_of(
         ROOT / 'tools/train.py',
         ROOT / 'configs/classification/fasternet_t0_imagenet.py',
         *('--work-dir', tmp_path / 'work', '--cfg-options', f'data_root={tmp_path}/absent'),
     )
-    sentence = done.stderr.splitlines()[-1]
     assert sentence.startswith(f'error: no data at {tmp_path}/absent: it must hold train, and lacks train.')
     assert '--cfg-options data_root' in sentence
-    assert done.returncode == 1 and 'Traceback' not in done.stderr
 
 
-def test_what_is_not_for_classifiers_is_one_sentence():
+def test_what_is_not_for_classifiers_is_one_sentence(mistake_of):
     config = ROOT / 'configs/classification/fasternet_t0_imagenet.py'
-    done = run_tool(ROOT / 'tools/test.py', config, 'released.pth', '--tta')
-    assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith('error: --out, --show, --show-dir and --tta are not for classifiers')
+    sentence = mistake_of(ROOT / 'tools/test.py', config, 'released.pth', '--tta')
+    assert sentence.startswith('error: --out, --show, --show-dir and --tta are not for classifiers')
 
 
 @pytest.mark.slow

@@ -161,13 +161,11 @@ def test_equals_eager_under_autocast():
     assert torch.equal(autocast(x)[:, 2:], x[:, 2:])
 
 
-@pytest.mark.slow
 def test_equals_eager_under_compile():
     pconv = PConv(8)
     assert_equal_to_eager(torch.compile(pconv, dynamic=True, fullgraph=True), pconv)
 
 
-@pytest.mark.slow
 def test_equals_eager_under_compile_with_batches_of_one():
     pconv = PConv(8)
     compiled = torch.compile(pconv, dynamic=True, options=dict(layout_optimization=False))

@@ -1,7 +1,6 @@
 """The ablation: variants keep FLOPs and reach the detector, parts are not made again, the page is arithmetic."""
 
-import runpy
-import sys
+import re
 
 import pytest
 import torch
@@ -179,7 +178,6 @@ def test_one_seed_and_no_seed_say_what_they_lack(tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else '',
 )
-def test_mistakes_are_one_sentence(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['ablation.py', '--out-dir', str(tmp_path), *arguments])
-    with pytest.raises(SystemExit, match=message):
-        runpy.run_path(str(ROOT / 'tools/studies/ablation.py'), run_name='__main__')
+def test_mistakes_are_one_sentence(arguments, message, mistake_of, tmp_path):
+    sentence = mistake_of(ROOT / 'tools/studies/ablation.py', '--out-dir', tmp_path, *arguments)
+    assert re.match(f'error: .*{message}', sentence)

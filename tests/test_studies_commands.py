@@ -1,7 +1,6 @@
 """What the commands of the studies share: folders, records of another study, and being stopped."""
 
-import runpy
-import sys
+import re
 
 import pytest
 from conftest import ROOT
@@ -25,10 +24,9 @@ def other(tmp_path):
     ('folder', 'message'),
     [('', 'something else than the study of .* name a folder'), ('none', 'can not read .*records.json')],
 )
-def test_report_of_another_study_or_of_nothing_is_refused(study, folder, message, other, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['tool', '--report-only', '--out-dir', str(other / folder)])
-    with pytest.raises(SystemExit, match=message):
-        runpy.run_path(str(ROOT / f'tools/studies/{study}.py'), run_name='__main__')
+def test_report_of_another_study_or_of_nothing_is_refused(study, folder, message, other, mistake_of):
+    sentence = mistake_of(ROOT / f'tools/studies/{study}.py', '--report-only', '--out-dir', other / folder)
+    assert re.match(f'error: .*{message}', sentence)
 
 
 def test_records_of_another_study_are_not_added_to(other):
