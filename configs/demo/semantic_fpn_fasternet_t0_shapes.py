@@ -1,7 +1,7 @@
 # Semantic FPN made light, for the generated shapes: trained from scratch on two CPU cores within minutes.
 #
 # What counts is the number of steps: 450 of 8 pictures come to an mIoU of 0.65, 1300 of 4 to 0.82. Hence the small
-# batches, and 64 channels in neck and head.
+# batches, and 48 channels in neck and head.
 _base_ = ['../_base_/semantic_fpn.py', '../_base_/runtime_seg.py']
 
 # What tools/demo.py generates, the same pictures as for the detector.
@@ -13,8 +13,8 @@ norm_cfg = dict(type='BN')
 model = dict(
     data_preprocessor=dict(size=shapes['size']),
     backbone=dict(type='FasterNet', arch='t0', init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[40, 80, 160, 320], out_channels=64, norm_cfg=norm_cfg),
-    decode_head=dict(in_channels=[64, 64, 64, 64], channels=64, num_classes=len(classes), norm_cfg=norm_cfg),
+    neck=dict(in_channels=[40, 80, 160, 320], out_channels=48, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=[48, 48, 48, 48], channels=48, num_classes=len(classes), norm_cfg=norm_cfg),
 )
 
 dataset_type = 'BaseSegDataset'
