@@ -114,7 +114,7 @@ class Plan:
         images: Picture files.
         seeds: Each splits the pictures and draws the first weights once. Defaults to (0, 1, 2).
         pixels: Height and width of the network's input. Defaults to 192.
-        epochs: Passes over the training pictures of each fit. Defaults to 40.
+        epochs: Passes over the training pictures of each fit. Defaults to 60.
 
     Raises:
         UserError: If there are fewer than ten pictures, or there is no seed.
@@ -123,7 +123,7 @@ class Plan:
     images: Sequence[Path]
     seeds: tuple[int, ...] = (0, 1, 2)
     pixels: int = 192
-    epochs: int = 40
+    epochs: int = 60
 
     def __post_init__(self) -> None:
         if len(self.images) < 10:
