@@ -249,6 +249,7 @@ def draw_ablation(document: dict) -> Figure:
     speed.set_xlabel("latency over the base's")
     quality.set_xlabel("accuracy less the base's (points)")
     for axes in (speed, quality):
+        axes.locator_params('x', nbins=6)
         handles, names = axes.get_legend_handles_labels()
         named = dict(zip(names, handles, strict=True))
         axes.legend(
