@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ['bullets', 'origin', 'span', 'table']
+__all__ = ['bullets', 'flagged', 'milliseconds', 'origin', 'span', 'table']
 
 
 def origin(document: dict) -> str:
@@ -40,6 +40,44 @@ def bullets(lines: Iterable[str]) -> str:
         '- one\\n- two'
     """
     return '\n'.join(f'- {line}' for line in lines)
+
+
+def flagged(figures: Iterable[dict]) -> str:
+    """How many of some latencies are flagged.
+
+    Args:
+        figures: Each with ``flags``, see docs/records.md.
+
+    Returns:
+        A sentence.
+
+    Example:
+        >>> flagged([dict(flags=[]), dict(flags=['busy'])])
+        '\\\\* marks the 1 of 2 that are flagged: the machine was busy or slowed down while they were taken.'
+    """
+    flags = [bool(one['flags']) for one in figures]
+    if not any(flags):
+        return 'None is flagged.'
+    return (
+        f'\\* marks the {sum(flags)} of {len(flags)} that are flagged: the machine was busy or slowed down while they '
+        'were taken.'
+    )
+
+
+def milliseconds(value: float) -> str:
+    """Milliseconds with three digits.
+
+    Args:
+        value: Milliseconds.
+
+    Returns:
+        The number, without an exponent.
+
+    Example:
+        >>> milliseconds(1.234), milliseconds(12.34), milliseconds(1234.5)
+        ('1.23', '12.3', '1,234')
+    """
+    return f'{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}'
 
 
 def span(values: Iterable[float], digits: int = 2) -> str:

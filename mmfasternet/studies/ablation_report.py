@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..benchmark.markdown import bullets, origin, table
+from ..benchmark.markdown import bullets, flagged, origin, table
 from ..benchmark.plots import COLOURS, MARKERS, STYLE
 from ..benchmark.study_report import Outcome, verdict, with_range
 from ..errors import UserError
@@ -70,15 +70,10 @@ def ablation_page(document: dict) -> str:
     """
     records = document['records']
     settings = next(record['settings'] for record in records if record['settings']['part'] == 'latency')
-    flagged = [
-        f'{record["label"]}, {record["settings"]["form"]}' for record in records if record['figures'].get('flags')
-    ]
     return PAGE.format(
         origin=origin(document),
         pixels=f'{settings["height"]} × {settings["width"]} pixels',
-        flags=f'Flagged (\\*), to be taken again, since the machine was busy or slowed down: {"; ".join(flagged)}.'
-        if flagged
-        else 'None is flagged.',
+        flags=flagged(record['figures'] for record in records if record['settings']['part'] == 'latency'),
         budget=budget(records),
         groups='\n\n'.join(
             f'## {group.title}\n\n{group_table(records, group)}\n\n{bullets(group_verdict(records, group))}'

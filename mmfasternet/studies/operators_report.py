@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import log
 from pathlib import Path
 
-from ..benchmark.markdown import bullets, origin, span, table
+from ..benchmark.markdown import bullets, flagged, milliseconds, origin, span, table
 from ..errors import UserError
 from .operators_figures import (
     batches,
@@ -86,12 +86,9 @@ def operators_page(document: dict) -> str:
         The text.
     """
     records = complete(document)
-    flagged = [f'{record["label"]}, {place(record)}' for record in records if flags(record)]
     return PAGE.format(
         origin=origin(document),
-        flags=f'Flagged (\\*), to be taken again, since the machine was busy or slowed down: {"; ".join(flagged)}.'
-        if flagged
-        else 'None is flagged.',
+        flags=flagged(record['figures'] for record in records if 'flags' in record['figures']),
         costs=costs_table(records),
         costs_verdict=costs_verdict(records),
         layers='\n\n'.join(layers_table(records, batch) for batch in batches(records)),
@@ -105,18 +102,13 @@ def operators_page(document: dict) -> str:
     )
 
 
-def place(record: dict) -> str:
-    settings = record['settings']
-    return f'{size_of(record) + ", " if settings["scope"] == "layers" else ""}batch {settings["batch"]}'
-
-
 def size_of(record: dict) -> str:
     settings = record['settings']
     return f'{settings["channels"]} × {settings["height"]}²'
 
 
-def milliseconds(record: dict) -> str:
-    return f'{record["figures"]["median_ms"]:.3g}' + ' \\*' * bool(flags(record))
+def median_of(record: dict) -> str:
+    return milliseconds(record['figures']['median_ms']) + ' \\*' * bool(flags(record))
 
 
 def truncated(value: int, printed: str) -> str:
@@ -186,7 +178,13 @@ def layers_table(records: list[dict], batch: int) -> str:
     rows = []
     for record in layers_of(records, batch):
         low, high = record['figures']['quartiles_ms']
-        row = [record['label'], size_of(record), milliseconds(record), f'{low:.3g}–{high:.3g}', f'{gmacs(record):.1f}']
+        row = [
+            record['label'],
+            size_of(record),
+            median_of(record),
+            f'{milliseconds(low)}–{milliseconds(high)}',
+            f'{gmacs(record):.1f}',
+        ]
         if device:
             printed = printed_layer(record) or {}
             row += [printed.get(first, ''), printed.get(second, '')]
@@ -305,7 +303,7 @@ def networks_table(records: list[dict], batch: int) -> str:
             record['label'],
             f'{record["figures"]["flops"] / 1e9:.2f}',
             printed['flops_g'],
-            milliseconds(record),
+            median_of(record),
             f'{record["figures"]["throughput"]:.3g}',
             f'{gmacs(record):.1f}',
         ]
