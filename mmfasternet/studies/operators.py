@@ -40,7 +40,7 @@ class Plan:
         pixels: Height and width of the networks' pictures. Defaults to 224.
         device: 'cpu' or a GPU such as 'cuda:0'. Defaults to 'cpu'.
         threads: Threads of torch on the CPU. None means as many as torch takes. Defaults to None.
-        rounds: Turns of each operator and network. Defaults to 3.
+        rounds: Turns of each operator and network. Defaults to 5.
 
     Raises:
         UserError: If there is no such network, or a batch is empty.
@@ -52,7 +52,7 @@ class Plan:
     pixels: int = 224
     device: str = 'cpu'
     threads: int | None = None
-    rounds: int = 3
+    rounds: int = 5
 
     def __post_init__(self) -> None:
         find_networks(self.networks)
