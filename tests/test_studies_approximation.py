@@ -142,7 +142,7 @@ def test_page():
     page = approximation_page(document)
     others = ' | '.join(3 * ['0.015 (0.01 – 0.02)'])
     assert f'| 1 (`conv`) | {others} | 0.01 (0.01 – 0.01) |' in page
-    assert '| 1 (`conv`) | 15.0% (10.0% – 20.0%) |' in page
+    assert '| 1 (`conv`) | 15.00% (10.00% – 20.00%) |' in page
     assert 'Stage 1: PConv + PWConv has the lowest mean error, and the lowest error at 2 of 2 seeds.' in page
     # The geometric mean of 2 and 1.
     assert '- DWConv + PWConv has 1.41 times the error of PConv + PWConv' in page

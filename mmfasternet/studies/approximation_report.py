@@ -127,7 +127,7 @@ def approximation_page(document: dict) -> str:
         seeds=', '.join(map(str, seeds_of(fits))),
         errors=values_table(fits, errors, '.4g'),
         verdict=bullets(verdict(fits)),
-        shares=values_table(fits, shares, '.1%'),
+        shares=values_table(fits, shares, '.2%'),
         flops=flops_table(fits),
         flops_verdict=flops_verdict(fits),
         paper=paper_table(),
