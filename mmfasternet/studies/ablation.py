@@ -94,7 +94,7 @@ class Plan:
         pixels: Height and width of the picture for FLOPs and latencies. Defaults to 224.
         device: Where latencies are taken, 'cpu' or a GPU such as 'cuda:0'. Defaults to 'cpu'.
         threads: Threads of torch on the CPU. None means as many as torch takes. Defaults to None.
-        rounds: Turns of each form of each variant. Defaults to 5.
+        rounds: Turns of each form of each variant. Defaults to 10.
         seeds: Each trains every variant once; () trains none. Defaults to (0,).
         config: Detector with a FasterNet, which is trained with each variant in its place, from random weights.
             Defaults to the study's on generated pictures.
@@ -106,7 +106,7 @@ class Plan:
     pixels: int = 224
     device: str = 'cpu'
     threads: int | None = None
-    rounds: int = 5
+    rounds: int = 10
     seeds: tuple[int, ...] = (0,)
     config: str = CONFIG
     options: dict[str, Any] = field(default_factory=dict)
