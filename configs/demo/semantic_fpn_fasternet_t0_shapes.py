@@ -1,7 +1,7 @@
 # Semantic FPN made light, for the generated shapes: trained from scratch on two CPU cores within minutes.
 #
 # What counts is the number of steps: 450 of 8 pictures come to an mIoU of 0.65, 1300 of 4 to 0.82. Hence the small
-# batches, and 48 channels in neck and head.
+# batches, and 64 channels in neck and head (48 come to 0.80).
 _base_ = ['../_base_/semantic_fpn.py', '../_base_/runtime_seg.py']
 
 # What tools/demo.py generates, the same pictures as for the detector.
@@ -13,8 +13,18 @@ norm_cfg = dict(type='BN')
 model = dict(
     data_preprocessor=dict(size=shapes['size']),
     backbone=dict(type='FasterNet', arch='t0', init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[40, 80, 160, 320], out_channels=48, norm_cfg=norm_cfg),
-    decode_head=dict(in_channels=[48, 48, 48, 48], channels=48, num_classes=len(classes), norm_cfg=norm_cfg),
+    neck=dict(in_channels=[40, 80, 160, 320], out_channels=64, norm_cfg=norm_cfg),
+    decode_head=dict(
+        in_channels=[64, 64, 64, 64],
+        channels=64,
+        num_classes=len(classes),
+        norm_cfg=norm_cfg,
+        # Most of a picture is background, which Dice leaves out: 1100 steps come as far as 1200 without it.
+        loss_decode=[
+            dict(type='CrossEntropyLoss', loss_weight=1.0),
+            dict(type='DiceLoss', loss_weight=1.0, ignore_index=0),
+        ],
+    ),
 )
 
 dataset_type = 'BaseSegDataset'
@@ -53,9 +63,9 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-max_iters = 1300
-# No validation: the demo tests the checkpoint right after the training.
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters + 1)
+max_iters = 1150
+# No validation, not even after the last step: the demo tests the checkpoint right after the training.
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_begin=max_iters + 1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
