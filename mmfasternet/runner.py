@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_distributed, is_main_process, master_only
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS, RUNNERS
@@ -25,7 +25,7 @@ from .datasets.check import check_dataset_config, check_pictures, explain_empty
 from .errors import UserError, require_ops
 from .safe_load import use_safe_reader
 
-__all__ = ['SafeCheckpointHook', 'StrictRunner', 'latest_checkpoint']
+__all__ = ['SafeCheckpointHook', 'SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
 
 require_ops()
 use_safe_reader()
@@ -112,6 +112,19 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_backend.remove(path)
 
 
+@HOOKS.register_module()
+class SafeLoggerHook(LoggerHook):
+    """``LoggerHook`` whose main process alone writes the metrics of a test.
+
+    mmengine's own lets every process write the same file at once, which may leave it unreadable. Its options are those
+    of mmengine's ``LoggerHook``.
+    """
+
+    @master_only
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        super().after_test_epoch(runner, metrics)
+
+
 @RUNNERS.register_module()
 class StrictRunner(Runner):
     """mmengine's ``Runner`` without silent surprises.
@@ -119,6 +132,7 @@ class StrictRunner(Runner):
     - ``load_from`` and tests fail if the checkpoint lacks an entry of the model. In training, heads for another number
       of classes start afresh, and are listed.
     - Checkpoints are written under a temporary name, and ``resume`` finds the newest whole one.
+    - Of several processes one writes the metrics of a test.
     - Several processes work without a GPU (gloo, ``launcher='pytorch'``).
     - Data that is not there, or whose annotations don't match its pictures, is one error before training starts.
 
@@ -158,9 +172,11 @@ class StrictRunner(Runner):
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         hooks = dict(hooks or {})
-        checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
-        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
-            hooks['checkpoint'] = dict(checkpoint, type='SafeCheckpointHook')
+        plain = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook'))
+        for name, default in plain.items():
+            hook = hooks.get(name, default)
+            if isinstance(hook, dict) and hook.get('type') == default['type']:
+                hooks[name] = dict(hook, type=f'Safe{default["type"]}')
         super().register_default_hooks(hooks)
 
     @staticmethod

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from conftest import ROOT, run_tool
+from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
 from mmengine.registry import RUNNERS
 from torch.nn.parallel import DistributedDataParallel
@@ -256,3 +257,15 @@ def test_a_former_best_checkpoint_outlives_the_save_of_the_next(tmp_path, save_b
     assert {path.name for path in tmp_path.iterdir()} == best
     assert 'best_box AP_epoch_3.pth' not in set().union(*beside)
     assert 'best_box AP_epoch_2.pth' in beside[-1]
+
+
+@pytest.mark.parametrize('rank, files', [(0, 1), (1, 0)])
+def test_one_process_alone_writes_the_metrics_of_a_test(build_runner, whole_file, monkeypatch, rank, files):
+    """Two that write the same file at once may leave it unreadable."""
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: rank)
+    runner = build_runner(load_from=str(whole_file))
+    (logger,) = (hook for hook in runner.hooks if isinstance(hook, LoggerHook))
+    Path(runner.log_dir).mkdir(parents=True, exist_ok=True)
+    logger.before_run(runner)
+    logger.after_test_epoch(runner, {'coco/bbox_mAP': 0.5})
+    assert len(list(Path(runner.log_dir).glob('*.json'))) == files
