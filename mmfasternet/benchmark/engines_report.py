@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..files import write_whole
 from .engines import CONTENDERS
-from .markdown import table
+from .markdown import commits, dates, latency, table
 from .plots import COLOURS, MARKERS, STYLE, encode
 from .records import of_kind
 
@@ -107,15 +107,15 @@ def markdown_tables(document: dict) -> str:
     """
     cells, ratios = cells_of(document), speedups(document)
     means = {label: geometric_mean(row[label] for row in ratios.values()) for label in LABELS}
-    machine, dates = document['machine'], sorted(record['date'][:10] for record in document['records'])
+    machine, records = document['machine'], document['records']
     flagged = [
         (name_of(cell), [f'{label} ({"; ".join(record["flags"])})' for label, record in row.items() if record['flags']])
         for cell, row in cells.items()
     ]
     return PAGE.format(
         machine=f'{machine["cpu"]}, {machine["cores"]} cores',
-        dates=dates[0] if dates[0] == dates[-1] else f'{dates[0]} to {dates[-1]}',
-        commits=', '.join(dict.fromkeys(str(record['commit']) for record in document['records'])),
+        dates=dates(records),
+        commits=commits(records),
         packages=', '.join(f'{name} {version}' for name, version in machine['packages'].items()),
         ratios=table(
             ['', *LABELS],
@@ -128,7 +128,7 @@ def markdown_tables(document: dict) -> str:
         int8=difference_in(cells, 'int8'),
         latencies=table(
             ['', *LABELS],
-            [[name_of(cell), *(milliseconds(row[label]) for label in LABELS)] for cell, row in cells.items()],
+            [[name_of(cell), *(latency(row[label]) for label in LABELS)] for cell, row in cells.items()],
         ),
         flags='\n'.join(f'- \\* {name}: {", ".join(reasons)}' for name, reasons in flagged if reasons),
         shares=table(
@@ -145,10 +145,6 @@ def markdown_tables(document: dict) -> str:
         profiles=profile_table(of_kind(document, 'profile')),
         training=training_table(of_kind(document, 'training')),
     )
-
-
-def milliseconds(record: dict) -> str:
-    return f'{record["median_ms"]:.1f}' + '\\*' * bool(record['flags'])
 
 
 def peak_share(record: dict) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ['bullets', 'flagged', 'milliseconds', 'origin', 'span', 'table']
+__all__ = ['bullets', 'commits', 'dates', 'flagged', 'latency', 'milliseconds', 'origin', 'span', 'table']
 
 
 def origin(document: dict) -> str:
@@ -20,10 +20,40 @@ def origin(document: dict) -> str:
         'Measured on Some CPU, 2 threads, 2026-01-02, commit 0123456789'
     """
     records = document['records']
-    dates = sorted(record['date'][:10] for record in records)
-    date = dates[0] if dates[0] == dates[-1] else f'{dates[0]} to {dates[-1]}'
-    commits = ', '.join(dict.fromkeys(str(record['commit']) for record in records))
-    return f'Measured on {document["machine"]["label"]}, {date}, commit {commits}'
+    return f'Measured on {document["machine"]["label"]}, {dates(records)}, commit {commits(records)}'
+
+
+def dates(records: Iterable[dict]) -> str:
+    """When records were taken.
+
+    Args:
+        records: Each with ``date``.
+
+    Returns:
+        The day, or the first and the last.
+
+    Example:
+        >>> dates([dict(date='2026-01-02T03:04:05+00:00'), dict(date='2026-01-01T06:07:08+00:00')])
+        '2026-01-01 to 2026-01-02'
+    """
+    days = sorted(record['date'][:10] for record in records)
+    return days[0] if days[0] == days[-1] else f'{days[0]} to {days[-1]}'
+
+
+def commits(records: Iterable[dict]) -> str:
+    """The commits that records were taken with.
+
+    Args:
+        records: Each with ``commit``.
+
+    Returns:
+        Each once, in the order of the records.
+
+    Example:
+        >>> commits([dict(commit='0123456'), dict(commit='89abcde'), dict(commit='0123456')])
+        '0123456, 89abcde'
+    """
+    return ', '.join(dict.fromkeys(str(record['commit']) for record in records))
 
 
 def bullets(lines: Iterable[str]) -> str:
@@ -78,6 +108,22 @@ def milliseconds(value: float) -> str:
         ('1.23', '12.3', '1,234')
     """
     return f'{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}'
+
+
+def latency(figures: dict) -> str:
+    """A latency for a table.
+
+    Args:
+        figures: With ``median_ms`` and ``flags``, see docs/records.md.
+
+    Returns:
+        Milliseconds, with an asterisk where they are flagged.
+
+    Example:
+        >>> latency(dict(median_ms=12.34, flags=[])), latency(dict(median_ms=1.234, flags=['busy']))
+        ('12.3', '1.23 \\\\*')
+    """
+    return milliseconds(figures['median_ms']) + ' \\*' * bool(figures['flags'])
 
 
 def span(values: Iterable[float], digits: int = 2) -> str:

@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from .rows import ROWS, STUDY_ROWS
 from .table import Group, Report, ReportRow, pareto_front, rank_correlation
 
 __all__ = ['draw_comparison', 'draw_flops', 'encode', 'family_styles']
 
-# Okabe and Ito's colours for all kinds of colour vision, their yellow darkened for a white ground, and a grey.
-COLOURS = ('#D55E00', '#0072B2', '#56B4E9', '#009E73', '#CC79A7', '#E69F00', '#000000', '#8F7F00', '#777777')
+# Okabe and Ito's colours for all kinds of colour vision, their yellow darkened for a white ground, a grey, and Tol's
+# wine.
+COLOURS = ('#D55E00', '#0072B2', '#56B4E9', '#009E73', '#CC79A7', '#E69F00', '#000000', '#8F7F00', '#777777', '#882255')
 MARKERS = ('o', 's', 'D', '^', 'v', 'P', 'X', '*', 'p', 'h')
 PANEL = (6.6, 4.8)  # inches
 # Texts come from files: a dollar is a dollar.
@@ -61,9 +63,12 @@ def family_styles(report: Report) -> dict[str, tuple[str, str]]:
         >>> family_styles(collect([]))['FasterNet']
         ('#D55E00', 'o')
     """
-    families = dict.fromkeys(row.family for row in report.rows)
+    drawn = dict.fromkeys(row.family for row in report.rows)
+    families = dict.fromkeys([*(row.family for row in (*ROWS, *STUDY_ROWS)), *drawn])
     return {
-        family: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]) for index, family in enumerate(families)
+        family: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
+        for index, family in enumerate(families)
+        if family in drawn
     }
 
 

@@ -17,17 +17,16 @@ from scipy.stats import spearmanr
 from ..errors import UserError
 from ..files import write_whole
 from . import page, plots
-from .markdown import table
+from .markdown import bullets, commits, dates, flagged, latency, milliseconds, table
 from .records import of_kind, read_records
 from .rows import project_root
-from .table import Report, collect, ms
+from .table import Report, collect
 
 __all__ = ['Outcome', 'Spread', 'outcomes', 'spread', 'study_page', 'write_study']
 
 SCOPE_TITLES = dict(backbone='backbone', detector='detector without NMS', end2end='end to end')
 # Backbones whose FLOPs differ by less are taken as equal.
 EQUAL_FLOPS = 0.15
-FLAGGED = 'each with its reason in the records: take them again on a quieter machine'
 FAINT = dict(fontsize=7.5, color='#888888')
 
 PAGE = """# Backbones under one budget
@@ -44,7 +43,7 @@ Commits {commits}, {dates}.
 {figures}
 
 AP in percent points: the mean of the seeds, and in brackets the lowest and the highest. FLOPs are multiply-adds of
-one picture. Latencies are medians in ms{flags}
+one picture. Latencies are medians in ms. {flags}
 
 ## Can they be told apart?
 
@@ -110,13 +109,18 @@ def outcomes(document: dict) -> list[Outcome]:
         >>> outcomes(dict(records=[dict(kind='ap', label='A', box_ap=30.0, mask_ap=28.0)]))
         [Outcome(label='A', box=(30.0,), mask=(28.0,))]
     """
-    by_label: dict[str, list[dict]] = {}
-    for record in of_kind(document, 'ap'):
-        by_label.setdefault(record['label'], []).append(record)
     return [
-        Outcome(label, *(tuple(record[key] for record in records) for key in ('box_ap', 'mask_ap')))
-        for label, records in by_label.items()
+        Outcome(records[0]['label'], *(tuple(record[key] for record in records) for key in ('box_ap', 'mask_ap')))
+        for records in by_backbone(document)
     ]
+
+
+def by_backbone(document: dict) -> list[list[dict]]:
+    """The records of AP, those of one backbone's seeds together."""
+    seeds: dict[str, list[dict]] = {}
+    for record in of_kind(document, 'ap'):
+        seeds.setdefault(record['label'], []).append(record)
+    return list(seeds.values())
 
 
 def spread(found: Sequence[Outcome], kind: str = 'box') -> Spread | None:
@@ -171,15 +175,12 @@ def write_study(document: dict, out_dir: str | Path) -> dict[str, Path]:
 
 def merge_seeds(document: dict) -> dict:
     """The document with one AP for each backbone, the mean of its seeds, and their range beside it."""
-    by_row: dict[str, list[dict]] = {}
-    for record in of_kind(document, 'ap'):
-        by_row.setdefault(record['row'], []).append(record)
     merged = []
-    for records in by_row.values():
+    for records in by_backbone(document):
         seeds = ', '.join(str(record['seed']) for record in records)
         entry = dict(records[-1], source=f'mean of the seeds {seeds}' if len(records) > 1 else f'seed {seeds}')
         for key in [key for key in entry if key.startswith(('box_ap', 'mask_ap'))]:
-            entry[key] = round(mean(record[key] for record in records), 2)
+            entry[key] = round(mean(record[key] for record in records), 1)  # as the tables print it
         for kind in ('box', 'mask'):
             values = [record[f'{kind}_ap'] for record in records]
             entry[f'{kind}_range'] = [min(values), max(values)]
@@ -199,20 +200,18 @@ def study_page(document: dict) -> str:
     """
     tested, machine = of_kind(document, 'ap'), document['machine']
     latencies = of_kind(document, 'latency')
-    latency = latencies[0]
-    height, width = latency['shape']
-    dates = sorted(record['date'][:10] for record in document['records'])
-    flagged = sum(bool(record['flags']) for record in latencies)
+    first = latencies[0]
+    height, width = first['shape']
     return PAGE.format(
         epochs=tested[0]['epochs'],
         dataset=tested[0]['dataset'],
         seeds=', '.join(map(str, sorted({record['seed'] for record in tested}))),
         machine=machine['label'],
-        setting=f'{latency["path"]} path, {latency["precision"]}, batch {latency["batch"]}, {height} × {width} pixels',
-        commits=', '.join(dict.fromkeys(str(record['commit']) for record in document['records'])),
-        dates=dates[0] if dates[0] == dates[-1] else f'{dates[0]} to {dates[-1]}',
+        setting=f'{first["path"]} path, {first["precision"]}, batch {first["batch"]}, {height} × {width} pixels',
+        commits=commits(document['records']),
+        dates=dates(document['records']),
         figures=figures_table(document),
-        flags=f'; \\* {flagged} of {len(latencies)} are flagged, {FLAGGED}.' if flagged else '.',
+        flags=flagged(latencies),
         verdict='\n\n'.join(verdict(outcomes(document), kind) for kind in ('box', 'mask')),
         flops=flops_text(document),
     )
@@ -233,15 +232,11 @@ def figures_table(document: dict) -> str:
                 f'{count["params"] / 1e6:.1f}',
                 f'{count["parts"]["backbone"]["flops_full"] / 1e9:.2f}',
                 f'{count["flops_full"] / 1e9:.2f}',
-                *(milliseconds(latencies[outcome.label, scope]) for scope in SCOPE_TITLES),
+                *(latency(latencies[outcome.label, scope]) for scope in SCOPE_TITLES),
             ]
         )
     head = ['Backbone', 'box AP', 'mask AP', 'M parameters', 'of the detector', 'G FLOPs', 'of the detector']
     return table([*head, *(f'ms, {title}' for title in SCOPE_TITLES.values())], rows)
-
-
-def milliseconds(record: dict) -> str:
-    return ms(record['median_ms']) + ' \\*' * bool(record['flags'])
 
 
 def with_range(values: Sequence[float]) -> str:
@@ -407,8 +402,9 @@ def flops_text(document: dict) -> str:
         quick, slow = sorted((one, other), key=times.get)
         lines.append(
             f'{quick} and {slow}, with {counts[quick] / 1e9:.2f} and {counts[slow] / 1e9:.2f} G multiply-adds, take '
-            f'{ms(times[quick])} and {ms(times[slow])} ms: {times[slow] / times[quick]:.2f} times as long.'
+            f'{milliseconds(times[quick])} and {milliseconds(times[slow])} ms: {times[slow] / times[quick]:.2f} times '
+            'as long.'
         )
     if not near:
         lines.append(f'No two backbones have FLOPs within {EQUAL_FLOPS:.0%} of each other.')
-    return '\n'.join(f'- {line}' for line in lines)
+    return bullets(lines)

@@ -12,6 +12,7 @@ from typing import Any
 
 from scipy.stats import kendalltau, spearmanr
 
+from .markdown import milliseconds
 from .records import is_number
 from .rows import ROWS, Published, Row
 
@@ -362,8 +363,8 @@ def markdown_table(report: Report) -> str:
     def latency(record: dict | None) -> str:
         if record is None:
             return ''
-        low, high = record['quartiles_ms']
-        return f'{ms(record["median_ms"])} ({ms(low)} – {ms(high)})' + ''.join(map(note, record['flags']))
+        median, low, high = map(milliseconds, (record['median_ms'], *record['quartiles_ms']))
+        return f'{median} ({low} – {high})' + ''.join(map(note, record['flags']))
 
     columns = ['Backbone', 'box AP', 'mask AP', 'Parameters (M), published', 'Parameters (M), counted']
     columns += ['FLOPs (G), published', "FLOPs (G), counted as the paper's", 'FLOPs (G), all counted']
@@ -435,7 +436,3 @@ def markdown_escape(text: str) -> str:
 
 def scaled(value: Any, unit: float, digits: int) -> str:
     return f'{value / unit:.{digits}f}' if is_number(value) else ''
-
-
-def ms(value: float) -> str:
-    return f'{value:.1f}' if value >= 10 else f'{value:.2f}'

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..benchmark.markdown import bullets, flagged, origin, table
+from ..benchmark.markdown import bullets, flagged, latency, origin, table
 from ..benchmark.plots import COLOURS, MARKERS, STYLE
 from ..benchmark.study_report import Outcome, verdict, with_range
 from ..errors import UserError
@@ -141,11 +141,6 @@ def median_ms(records: list[dict], name: str, form: str) -> float:
     return one(records, name, part='latency', form=form)['figures']['median_ms']
 
 
-def milliseconds(records: list[dict], name: str, form: str) -> str:
-    figures = one(records, name, part='latency', form=form)['figures']
-    return f'{figures["median_ms"]:.2f}' + ' \\*' * bool(figures['flags'])
-
-
 def group_table(records: list[dict], group: Group) -> str:
     """All rows of a part of Table 5, with what was measured where it was."""
     rows = []
@@ -157,7 +152,7 @@ def group_table(records: list[dict], group: Group) -> str:
                 str(figures['channels']),
                 f'{figures["params"] / 1e6:.2f}',
                 f'{figures["flops"] / 1e9:.3f}',
-                *(milliseconds(records, name, form) for form in FORMS),
+                *(latency(one(records, name, part='latency', form=form)['figures']) for form in FORMS),
                 *(
                     with_range(list(seeds.values())) if (seeds := ap_of(records, name, kind)) else ''
                     for kind in ('box', 'mask')

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import log
 from pathlib import Path
 
-from ..benchmark.markdown import bullets, flagged, milliseconds, origin, span, table
+from ..benchmark.markdown import bullets, flagged, latency, milliseconds, origin, span, table
 from ..errors import UserError
 from .operators_figures import (
     batches,
@@ -108,7 +108,7 @@ def size_of(record: dict) -> str:
 
 
 def median_of(record: dict) -> str:
-    return milliseconds(record['figures']['median_ms']) + ' \\*' * bool(flags(record))
+    return latency(record['figures'])
 
 
 def truncated(value: int, printed: str) -> str:
