@@ -164,7 +164,7 @@ def test_markdown(tmp_path):
     lines = {line.split(' | ')[0]: line for line in text.splitlines() if line.startswith('| ')}
     assert '| 39.5 *measured*[^1] | 36.7 *measured*[^1] |' in lines['| FasterNet-S']
     assert '| 43.0 *published* | 39.1 *published* |' in lines['| FasterNet-M']
-    assert '500.0 (450.0 – 600.0)[^2][^3]' in lines['| ResNet50']
+    assert '500 (450 – 600)[^2][^3]' in lines['| ResNet50']
     assert '[^1]: test.json, COCO val2017\n[^2]: load of 3.1\n[^3]: clock fell\n' in text
 
 
