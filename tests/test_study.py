@@ -38,7 +38,8 @@ def test_configs_differ_in_the_backbone_alone(row):
     model = build_detector(row.config_path)[1].train()
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(module.training for module in model.backbone.modules())
-    assert not any('drop_path' in name and getattr(module, 'drop_prob', 0) for name, module in model.named_modules())
+    # Each family has a class of its own for dropped paths.
+    assert not any(getattr(module, 'drop_prob', 0) for module in model.modules())
     assert len(channels) == 4
 
 
@@ -168,7 +169,11 @@ def test_one_backbone_that_fails_does_not_tell_the_others_apart():
     text = verdict(
         [Outcome('A', (50.0, 51.0), ()), Outcome('B', (52.0, 53.0), ()), Outcome('C', (10.0, 10.0), ())], 'box'
     )
-    assert 'The ratio is 42.5, at least the 3' in text and 'Without C, the lowest, it is 2.0.' in text
+    assert 'The ratio is 42.5, at least the 3' in text
+    assert 'due to C alone: without it the ratio is 2.0, **less than 3**, and the others can not all be told' in text
+    # Twice as far apart as the ratio asks for.
+    text = verdict([Outcome(name, (base, base + 1.0), ()) for name, base in dict(A=50, B=56, C=10).items()], 'box')
+    assert 'Without C, the lowest, it is 6.0.' in text
 
 
 def test_seeds_that_overlap_are_named():
@@ -200,11 +205,19 @@ def test_records_of_another_budget_are_refused():
     assert not is_recorded(run, dict(records=[dict(record, seed=1)]))
     with pytest.raises(UserError, match="another budget .*'epochs': 1.* name another --out-dir"):
         is_recorded(run, dict(records=[dict(record, epochs=1)]))
+    (faster,) = Study((FIRST,), (0,), 'nowhere', {'optim_wrapper.optimizer.lr': 0.1, 'data_root': 'elsewhere/'}).runs()
+    with pytest.raises(UserError, match="another budget .*now it is .*'optim_wrapper.optimizer.lr': 0.1"):
+        is_recorded(faster, dict(records=[record]))
 
 
 def test_a_study_of_nothing_is_refused():
     with pytest.raises(UserError, match='at least one backbone and one seed'):
         Study((FIRST,), seeds=(), out_dir='nowhere')
+
+
+def test_two_backbones_of_one_name_are_refused():
+    with pytest.raises(UserError, match='two backbones of a study are called FasterNet-T0'):
+        Study((FIRST, find_row('fasternet_t0')), seeds=(0,), out_dir='nowhere')
 
 
 def test_one_at_a_time(tmp_path, capsys):

@@ -32,6 +32,7 @@ TWINS = (
     ('onedl-mmengine', 'mmengine'),
     ('onedl-mmcv', 'mmcv'),
     ('onedl-mmdetection', 'mmdet'),
+    ('onedl-mmsegmentation', 'mmsegmentation'),
     ('onedl-mmpretrain', 'mmpretrain'),
 )
 

@@ -64,6 +64,9 @@ class Study:
     def __post_init__(self) -> None:
         if not self.rows or not self.seeds:
             raise UserError('a study needs at least one backbone and one seed')
+        for names in ([row.name for row in self.rows], [row.label for row in self.rows]):
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise UserError(f'two backbones of a study are called {", ".join(sorted(twice))}: rename a config')
 
     @property
     def records(self) -> Path:
@@ -133,7 +136,13 @@ class Run:
     def budget(self) -> dict[str, Any]:
         """What its record must share with those of other runs, to be compared with them."""
         config = self.config()
-        return dict(seed=self.seed, epochs=config.train_cfg.max_epochs, dataset=config.test_evaluator.ann_file)
+        changed = {key: value for key, value in self.study.options.items() if key != 'data_root'}
+        return dict(
+            seed=self.seed,
+            epochs=config.train_cfg.max_epochs,
+            dataset=config.test_evaluator.ann_file,
+            options=changed or None,
+        )
 
     def _arguments(self) -> list[str]:
         return ['--cfg-options', *(f'{key}={value}' for key, value in self.options.items())]
@@ -169,10 +178,8 @@ def run_study(study: Study, protocol: Protocol) -> dict:
         document = measure_latencies(list(study.rows), protocol, study.records)
         flops = {record['row']: record['flops_full'] for record in of_kind(document, 'complexity')}
         total = sum(flops[run.row.name] for run in study.runs())
-        columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'))
-        times = (TimeElapsedColumn(), TextColumn('elapsed,'), TimeRemainingColumn())
         # The estimate looks back over minutes, since iterations of one backbone say little of another's.
-        with Progress(*columns, *times, TextColumn('left'), speed_estimate_period=600) as progress:
+        with training_progress(speed_estimate_period=600) as progress:
             done = total - sum(flops[run.row.name] for run in todo)
             task = progress.add_task('', total=total, completed=done)
             for run in todo:
@@ -224,16 +231,28 @@ def generate(study: Study) -> None:
             make_shapes(config.data_root, **{**config.shapes, **study.shapes})
 
 
+def training_progress(speed_estimate_period: float = 30) -> Progress:
+    """A bar with the time that is left, by how fast it went in the last seconds."""
+    columns = TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'), TimeElapsedColumn()
+    columns = (*columns, TextColumn('elapsed,'), TimeRemainingColumn(), TextColumn('left'))
+    return Progress(*columns, speed_estimate_period=speed_estimate_period)
+
+
 def carry_out(run: Run, lock: int) -> Iterator[float]:
     """Train and test a run, and give the finished share of its epochs about once a second."""
+    yield from train(run, lock)
+    for _ in call(run, run.test_command(), run.folder / 'test.log', lock):
+        yield 1.0
+
+
+def train(run: Run, lock: int) -> Iterator[float]:
+    """Train a run, or go on with it, unless it is whole, and give the finished share of its epochs."""
     run.folder.mkdir(parents=True, exist_ok=True)
     epochs, log = run.config().train_cfg.max_epochs, run.folder / 'train.log'
     latest = latest_checkpoint(run.folder)
     if latest is None or Path(latest).name != run.checkpoint().name:
         for _ in call(run, run.train_command(), log, lock):
             yield finished_share(log, epochs)
-    for _ in call(run, run.test_command(), run.folder / 'test.log', lock):
-        yield 1.0
 
 
 def call(run: Run, command: list[str], log: Path, lock: int) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The report of a study: tables, pictures and a page, from its records."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,7 +18,7 @@ from scipy.stats import spearmanr
 from ..errors import UserError
 from ..files import write_whole
 from . import page, plots
-from .markdown import bullets, commits, dates, flagged, latency, milliseconds, table
+from .markdown import bullets, commits, dates, flagged, latency, table
 from .records import of_kind, read_records
 from .rows import project_root
 from .table import Report, collect
@@ -26,7 +27,8 @@ __all__ = ['Outcome', 'Spread', 'outcomes', 'spread', 'study_page', 'write_study
 
 SCOPE_TITLES = dict(backbone='backbone', detector='detector without NMS', end2end='end to end')
 # Backbones whose FLOPs differ by less are taken as equal.
-EQUAL_FLOPS = 0.15
+EQUAL_FLOPS = 0.2
+LINES = ('-', '--', ':')
 FAINT = dict(fontsize=7.5, color='#888888')
 
 PAGE = """# Backbones under one budget
@@ -180,7 +182,7 @@ def merge_seeds(document: dict) -> dict:
         seeds = ', '.join(str(record['seed']) for record in records)
         entry = dict(records[-1], source=f'mean of the seeds {seeds}' if len(records) > 1 else f'seed {seeds}')
         for key in [key for key in entry if key.startswith(('box_ap', 'mask_ap'))]:
-            entry[key] = round(mean(record[key] for record in records), 1)  # as the tables print it
+            entry[key] = mean(record[key] for record in records)
         for kind in ('box', 'mask'):
             values = [record[f'{kind}_ap'] for record in records]
             entry[f'{kind}_range'] = [min(values), max(values)]
@@ -250,15 +252,20 @@ def verdict(found: Sequence[Outcome], kind: str) -> str:
         return f'{kind.capitalize()} AP: with one seed there is no spread to judge by.'
     pairs = '; '.join(f'{one} and {other}' for one, other in result.overlapping)
     enough = 'at least' if result.ratio >= 3 else '**less than**'
-    overlap = f'Seeds overlap, so that nothing is said of the order, for {pairs}.' if pairs else 'No two overlap.'
+    shared = f'Seeds overlap, so that nothing is said of the order, for {pairs}.' if pairs else 'No two overlap.'
     # One backbone that learns nothing would make any range wide.
     lowest = min(found, key=lambda outcome: mean(getattr(outcome, kind)))
     rest = spread([outcome for outcome in found if outcome is not lowest], kind)
     others = f' Without {lowest.label}, the lowest, it is {rest.ratio:.1f}.' if rest else ''
+    if rest and rest.ratio < 3 <= result.ratio:
+        others = (
+            f' That is due to {lowest.label} alone: without it the ratio is {rest.ratio:.1f}, **less than 3**, and '
+            'the others can not all be told apart.'
+        )
     return (
         f'{kind.capitalize()} AP: the means of the backbones range over {result.across:.1f} points, the seeds of one '
         f'backbone over {result.seeds:.1f} at most. The ratio is {result.ratio:.1f}, {enough} the 3 that tell '
-        f'backbones apart from luck.{others} {overlap}'
+        f'backbones apart from luck.{others} {shared}'
     )
 
 
@@ -295,18 +302,21 @@ def draw_curves(document: dict) -> Figure:
     """Training loss and box AP over the training: the mean of the seeds in a band of their range."""
     figure = Figure(figsize=(11, 4.6), layout='constrained')
     panels = figure.subplots(1, 2)
-    for index, outcome in enumerate(outcomes(document)):
-        curves = [record['curves'] for record in of_kind(document, 'ap') if record['label'] == outcome.label]
-        style = dict(color=plots.COLOURS[index % len(plots.COLOURS)], label=outcome.label)
-        marker = plots.MARKERS[index % len(plots.MARKERS)]
+    report, members = collect([document], known=()), Counter()
+    styles, families = plots.family_styles(report), {row.name: row.family for row in report.rows}
+    for records in by_backbone(document):
+        curves, family = [record['curves'] for record in records], families[records[0]['row']]
+        colour, marker = styles[family]
+        # Backbones of a family share its colour, and differ in their lines.
+        line = LINES[members[family] % len(LINES)]
+        members[family] += 1
         for panel, key in zip(panels, ('loss', 'box_ap'), strict=True):
             # A seed that was stopped and gone on with may lack a step.
             steps = sorted(set.intersection(*({step for step, _ in curve[key]} for curve in curves)))
             values = np.array([[dict(map(tuple, curve[key]))[step] for step in steps] for curve in curves])
+            style = dict(color=colour, linestyle=line, label=records[0]['label'])
             panel.plot(steps, values.mean(axis=0), marker=marker if key == 'box_ap' else None, **style)
-            panel.fill_between(
-                steps, values.min(axis=0), values.max(axis=0), color=style['color'], alpha=0.15, linewidth=0
-            )
+            panel.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     panels[0].set(xlabel='Iteration', ylabel='Training loss, mean of the last 50 iterations')
     panels[1].set(xlabel='Epoch', ylabel='Box AP (%) on the pictures of validation', ylim=(0, None))
     panels[1].xaxis.get_major_locator().set_params(integer=True)
@@ -380,9 +390,8 @@ def throughput(point: plots.Point) -> float:
 def flops_text(document: dict) -> str:
     """What the backbones' FLOPs say of their latencies, in words."""
     counts = {record['label']: record['parts']['backbone']['flops_full'] for record in of_kind(document, 'complexity')}
-    times = {
-        record['label']: record['median_ms'] for record in of_kind(document, 'latency') if record['scope'] == 'backbone'
-    }
+    found = {record['label']: record for record in of_kind(document, 'latency') if record['scope'] == 'backbone'}
+    times = {label: record['median_ms'] for label, record in found.items()}
     labels = [label for label in counts if label in times]
     achieved = {label: counts[label] / times[label] / 1e6 for label in labels}
     slowest, fastest = min(labels, key=achieved.get), max(labels, key=achieved.get)
@@ -402,9 +411,14 @@ def flops_text(document: dict) -> str:
         quick, slow = sorted((one, other), key=times.get)
         lines.append(
             f'{quick} and {slow}, with {counts[quick] / 1e9:.2f} and {counts[slow] / 1e9:.2f} G multiply-adds, take '
-            f'{milliseconds(times[quick])} and {milliseconds(times[slow])} ms: {times[slow] / times[quick]:.2f} times '
-            'as long.'
+            f'{latency(found[quick])} and {latency(found[slow])} ms: {times[slow] / times[quick]:.2f} times as long'
+            + (', and their quartiles overlap.' if overlap(found[quick], found[slow]) else '.')
         )
     if not near:
         lines.append(f'No two backbones have FLOPs within {EQUAL_FLOPS:.0%} of each other.')
     return bullets(lines)
+
+
+def overlap(quick: dict, slow: dict) -> bool:
+    """Whether the quartiles of two latencies leave their order open."""
+    return quick['quartiles_ms'][1] >= slow['quartiles_ms'][0]

@@ -3,20 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import lcm
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from ..benchmark.complexity import count_operators, count_params
 from ..benchmark.deploy_path import randomize_norms
 from ..benchmark.latency import progress_bar, use_threads
 from ..benchmark.rows import Row
-from ..benchmark.study import Run, Study, carry_out, generate, only_one, record_of
+from ..benchmark.study import Run, Study, carry_out, generate, only_one, record_of, training_progress
 from ..config import load_config
 from ..deploy import optimize_for_inference
 from ..errors import UserError
@@ -40,8 +37,8 @@ class Variant:
         label: What tables and plots call it.
         printed: What Table 5 calls it.
         base: The variant of FasterNet that it changes.
-        partial_ratio: Share of the channels that PConv convolves; widths are searched that keep the base's FLOPs.
-            Defaults to 1/4.
+        partial_ratio: Share of the channels that PConv convolves, to the nearest whole channel; widths are searched
+            that keep the base's FLOPs. Defaults to 1/4.
         norm: Norm layers. Defaults to 'BN'.
         act: Activation. Defaults to 'GELU'.
         is_trained: Whether AP is measured too. Defaults to True.
@@ -65,7 +62,7 @@ class Variant:
         return dict(
             embed_dims=channels,
             depths=list(settings['depths']),
-            partial_ratio=self.partial_ratio,
+            partial_ratio=whole_ratio(channels, self.partial_ratio),
             act_cfg=dict(type=self.act),
         )
 
@@ -137,19 +134,25 @@ def equal_width(partial_ratio: float, base: str = 't0') -> int:
         base: The variant. Defaults to 't0'.
 
     Returns:
-        An even number of channels of which the ratio is a whole number.
+        An even number of channels.
 
     Example:
-        >>> equal_width(1 / 4), equal_width(1 / 2)
-        (40, 34)
+        >>> equal_width(1 / 4), equal_width(1 / 2), equal_width(1 / 8)
+        (40, 34, 42)
     """
     settings = FasterNet.arch_settings[base]
 
     def flops(channels: int, partial_ratio: float = partial_ratio) -> int:
+        arch = {**settings, 'embed_dims': channels, 'partial_ratio': whole_ratio(channels, partial_ratio)}
         with torch.device('meta'):
-            return flops_of(backbone({**settings, 'embed_dims': channels, 'partial_ratio': partial_ratio}), 224)
+            return flops_of(backbone(arch), 224)
 
-    return width_for(flops(settings['embed_dims'], 1 / 4), flops, step=lcm(2, round(1 / partial_ratio)))
+    return width_for(flops(settings['embed_dims'], 1 / 4), flops, step=2)
+
+
+def whole_ratio(channels: int, partial_ratio: float) -> float:
+    """The ratio nearest to one that is a whole number of a stage's channels, at least one: 5/42 for 1/8 of 42."""
+    return max(1, round(channels * partial_ratio)) / channels
 
 
 def backbone(arch: dict[str, Any], norm: str = 'BN') -> FasterNet:
@@ -276,8 +279,7 @@ def train_variants(runs: list[Run], lock: int, file: StudyFile) -> None:
     todo = [run for run in runs if not file.find(run.row.name, ap_settings(run))]
     for run in todo[:1]:
         generate(run.study)
-    columns = TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with training_progress(speed_estimate_period=600) as progress:
         task = progress.add_task('', total=len(runs), completed=len(runs) - len(todo))
         for done, run in enumerate(todo, len(runs) - len(todo)):
             for share in carry_out(run, lock):

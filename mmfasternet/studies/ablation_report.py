@@ -27,9 +27,9 @@ Drawn from `records.json` by `tools/studies/ablation.py`; not edited by hand. Wh
 {origin}.
 
 Parameters, FLOPs (multiply-adds) and latencies are those of the backbone without a classifier, for a picture of
-{pixels}. Another partial ratio has the width whose FLOPs are nearest to those of T0 among those that the
-ratio divides. Latencies are medians in ms at batch 1 with random weights, all variants in turns: eager is the network
-as it is trained, deployed its inference form. {flags}
+{pixels}. Another partial ratio has the even width whose FLOPs are nearest to those of T0, with
+the nearest whole number of channels convolved. Latencies are medians in ms at batch 1 with random weights, all variants
+in turns: eager is the network as it is trained, deployed its inference form. {flags}
 
 {budget}
 

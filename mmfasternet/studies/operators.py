@@ -14,7 +14,7 @@ from ..errors import UserError
 from .layers import LAYERS, SIZES, Size, build_layers, operators_at
 from .networks import NETWORKS, build_network, find_networks
 from .records import StudyFile
-from .timing import Contender, bandwidth_gb_s, peak_gmacs, time_in_turns
+from .timing import Contender, bandwidth_gb_s, keep_memory, peak_gmacs, time_in_turns
 
 __all__ = ['Plan', 'measure_operators']
 
@@ -137,7 +137,7 @@ def measure_operators(plan: Plan, out: str | Path) -> dict:
     """
     file = StudyFile(out, 'operators', plan.device, plan.threads)
     threads = plan.threads or torch.get_num_threads()
-    with use_threads(threads), progress_bar() as progress:
+    with use_threads(threads), keep_memory(), progress_bar() as progress:
         cells = [
             cell
             for cell in plan.cells()

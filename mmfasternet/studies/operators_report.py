@@ -27,6 +27,8 @@ __all__ = ['operators_page', 'truncated', 'write_operators']
 
 PAIR = 'pconv_pwconv'
 WIDENED = ('dwconv_pwconv_widened', 'dwconv_widened')
+# Networks whose FLOPs are less than so many times those of the other have about the same.
+NEAR = 1.2
 
 PAGE = """# Operators
 
@@ -36,7 +38,7 @@ Drawn from `records.json` by `tools/studies/operators.py`; not edited by hand. W
 {origin}.
 
 FLOPs are multiply-adds, and FLOPS multiply-adds per second, in float32 with random weights. Latencies are medians, and
-those of one size and batch were taken in turns. {flags}
+those of one size and batch were taken in turns, with an allocator that keeps freed memory. {flags}
 
 ![Rooflines of the operators, and FLOPS and latency of the networks](operators.png)
 
@@ -276,22 +278,24 @@ def roofline_verdict(records: list[dict]) -> Iterator[str]:
     found = [record['figures'] for record in records if record['row'] == 'machine']
     peaks, bandwidths = ([one[name] for one in found] for name in ('peak_gmacs', 'bandwidth_gb_s'))
     yield (
-        f'The peak is {peak:.1f} G multiply-adds per second, that of a product of large matrices: the median of '
+        f'The peak is {peak:.1f} G multiply-adds per second, that of a product of large matrices: the most of '
         f'{len(found)} measurements, {span(peaks, 1)}. The bandwidth is {bandwidth:.1f} GB/s ({span(bandwidths, 1)}), '
         f'that of a triad c = a + s·b over 128 MiB each, of which two reads and a write are counted. They meet at '
         f'{peak / bandwidth:.1f} multiply-adds a byte.'
     )
     for batch in batches(records):
         shares: dict[str, list[float]] = {}
+        above = dict(slope=0, flat=0)
         for record in layers_of(records, batch):
             roof = min(peak, bandwidth * intensity(record))
             shares.setdefault(record['label'], []).append(gmacs(record) / roof)
-        above = sum(share > 1 for values in shares.values() for share in values)
+            above['flat' if roof == peak else 'slope'] += gmacs(record) > roof
         texts = ', '.join(f'{label} {span((100 * value for value in values), 0)} %' for label, values in shares.items())
-        yield f'Batch {batch}, share of the roof: {texts}.' + (
-            f' Above it lie {above}: a cache, not memory, served them, or the limits were measured too low.'
-            if above
-            else ''
+        yield (
+            f'Batch {batch}, share of the roof: {texts}.'
+            + f' Above its slope lie {above["slope"]}: a cache, not memory, served them.' * bool(above['slope'])
+            + f' Above its flat part lie {above["flat"]}: the product is not what this machine does fastest.'
+            * bool(above['flat'])
         )
 
 
@@ -338,13 +342,17 @@ def networks_verdict(records: list[dict]) -> Iterator[str]:
         )
         for record in ordered:
             rivals = [other for other in ordered if 'FasterNet' not in other['label']]
-            if 'FasterNet' not in record['label'] or not rivals:
+            near = [other for other in rivals if abs(log(ratio(other, record, 'flops'))) < log(NEAR)]
+            if 'FasterNet' not in record['label'] or not near:
                 continue
-            near = min(rivals, key=lambda other: abs(log(ratio(other, record, 'flops'))))
+            texts = (
+                f'{other["label"]} ({ratio(other, record, "flops"):.2f} times its FLOPs) '
+                f'{ratio(other, record, "median_ms"):.2f}' + ' \\*' * bool(flags(other) or flags(record))
+                for other in sorted(near, key=lambda other: ratio(other, record, 'median_ms'))
+            )
             yield (
-                f'Batch {batch}: {near["label"]}, the nearest to {record["label"]} in FLOPs, has '
-                f'{ratio(near, record, "flops"):.2f} times its FLOPs and takes {ratio(near, record, "median_ms"):.2f} '
-                'times as long.'
+                f'Batch {batch}, networks with about the FLOPs of {record["label"]}, and how many times as long they '
+                f'take: {", ".join(texts)}.'
             )
 
 

@@ -9,12 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from ..benchmark.detector import build_detector, load_detector
 from ..benchmark.rows import find_row
-from ..benchmark.study import Run, Study, call, finished_share, generate, only_one
+from ..benchmark.study import Run, Study, generate, only_one, train, training_progress
 from ..checkpoint import CheckpointError, StateDict, compare, unwrap
 from ..errors import UserError
 from ..safe_load import read_checkpoint
@@ -113,6 +112,9 @@ class Subject:
         cfg, model = build_detector(self.config)
         if trained:
             load_detector(model, self.checkpoint)
+        else:
+            # As where training from random weights begins.
+            model.backbone.init_weights()
         settings = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
         # mmpretrain's name of it is the second.
         rgb = settings.get('bgr_to_rgb', settings.get('to_rgb', False))
@@ -183,16 +185,12 @@ def train_once(row: str, quick: bool = False) -> Run:
     out_dir, options, shapes = QUICK if quick else FULL
     study = Study((find_row(row),), seeds=(0,), out_dir=out_dir, options=options, shapes=shapes)
     (run,) = study.runs()
-    if run.checkpoint().is_file():
-        return run
-    log, epochs = run.folder / 'train.log', run.config().train_cfg.max_epochs
-    columns = TextColumn('{task.description}'), BarColumn(), TimeElapsedColumn(), TextColumn('left:')
-    with only_one(out_dir) as lock, Progress(*columns, TimeRemainingColumn()) as progress:
+    with only_one(out_dir) as lock, training_progress() as progress:
         task = progress.add_task(f'training {run.row.label} on the generated data', total=1)
         generate(study)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        for _ in call(run, run.train_command(), log, lock):
-            progress.update(task, completed=finished_share(log, epochs))
+        for share in train(run, lock):
+            progress.update(task, completed=share)
+        progress.update(task, completed=1)
     return run
 
 
