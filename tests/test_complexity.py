@@ -161,7 +161,7 @@ def test_tool_writes_records(tmp_path):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('train_cfg = dict()', 'has no detector: it should have a model with a backbone'),
+        ('train_cfg = dict()', 'has nothing to build: it should have a model with a backbone'),
         ("model = dict(backbone=dict(type='NoSuchNet'))", 'NoSuchNet'),
         (
             "_base_ = '{root}/configs/mask_rcnn_fasternet_t0.py'\nmodel = dict(backbone=dict(archh='s'))",

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from mmfasternet.config import load_config
 from mmfasternet.datasets import draw_sheet, make_shapes
+from mmfasternet.studies.records import read_study
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
@@ -125,6 +126,9 @@ def test_demo_calls_its_parts_and_reports(demo, capfd):
     for words in ('0.200', '0.375', 'occluded', 'box AP', 'mask AP', 'sheet.png', 'together'):
         assert words in printed
     assert Path('work_dirs/mask_rcnn_fasternet_t0_shapes_quick/sheet.png').is_file()
+    (record,) = read_study('work_dirs/mask_rcnn_fasternet_t0_shapes_quick/records.json', 'demo')['records']
+    assert record['row'] == CONFIG.stem and record['figures'].items() >= dict(box_ap=0.2, mask_ap=0.375).items()
+    assert set(record['figures']) >= {'generate_s', 'train_s', 'test_s', 'draw_s'}
 
     demo.main()  # again: the AP of the newest test counts
     assert '0.400' in capfd.readouterr().out

@@ -9,6 +9,7 @@ from conftest import ROOT
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from pictures import two_pictures
+from recipes import leaves
 from torch import nn
 
 from mmfasternet import FasterNet
@@ -51,21 +52,6 @@ OWN = dict(
 ANYWHERE = ('model.backbone', 'model.neck.in_channels', *(f'model.data_preprocessor.{key}' for key in NORMALIZATION))
 
 
-def leaves(value, path=''):
-    """Dotted path → value, without mmdet's own defaults that the zoo writes out."""
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, (list, tuple)) and value:
-        items = enumerate(value)
-    else:
-        return {path: value}
-    found = {}
-    for key, item in items:
-        if key not in ('backend_args', 'format_only'):
-            found |= leaves(item, f'{path}.{key}' if path else str(key))
-    return found
-
-
 def recipe(path):
     cfg = load_config(path).to_dict()
     return leaves({key: cfg[key] for key in RECIPE_KEYS if key in cfg})
@@ -86,7 +72,7 @@ def test_every_config_has_a_recipe():
 
 def build_small(name: str) -> nn.Module:
     """The detector with fewer proposals and queries, which shows all scores, however low."""
-    cfg = load_config(CONFIGS / f'{name}.py')
+    cfg = load_config((CONFIGS if name in RECIPES else CONFIGS.parent) / f'{name}.py')
     # A dropped block would get no gradient.
     cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
     if 'rpn' in cfg.model.test_cfg:
@@ -102,7 +88,7 @@ def build_small(name: str) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize('name', [*RECIPES, *(f'mask_rcnn_fasternet_{arch}' for arch in FasterNet.arch_settings)])
 def test_learns_and_predicts(name):
     detector = build_small(name).train()
     data = detector.data_preprocessor(two_pictures('mask' in name), training=True)

@@ -54,7 +54,10 @@ CONFIGS, COMMANDS = read_guide()
 
 
 def release(address: str, path: str) -> None:
-    """In place of the authors' Mask R-CNN, a T0 of the same form."""
+    """In place of the authors' Mask R-CNN, a T0 of the same form, and in place of their ImageNet file another."""
+    if address.endswith('/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'):
+        torch.save(golden_state_dict('s', 'classification'), path)
+        return
     assert address.endswith('/v1.0/mask_rcnn_fasternet_s_fpn_1x_coco_20221111_063419.pth')
     cfg = load_config(ROOT / 'configs/mask_rcnn_fasternet_t0.py')
     cfg.model.backbone.init_cfg = None
@@ -171,7 +174,9 @@ def test_command(clone, command):
     elif '--amp' in words and not torch.cuda.is_available():
         with pytest.raises(SystemExit, match='--amp needs a GPU'):
             run_in_process(words)
-    elif 'my_boxes.py' in words and not Path('data/mine/annotations/boxes_train.json').exists():
+    elif {'my_boxes.py', 'my_retinanet.py'} & set(words) and not Path(
+        'data/mine/annotations/boxes_train.json'
+    ).exists():
         pytest.skip('globox, which makes its data, is not installed')
     elif 'tools/export.py' in words:
         if torch.__version__ < (2, 6):
@@ -189,6 +194,11 @@ def test_training_started_from_the_released_detector(clone):
     # On one process, and on two.
     for scaled in ('Scaling the original LR by 0.125', 'Scaling the original LR by 0.25'):
         assert any(afresh in log and scaled in log for log in logs)
+
+
+def test_retinanet_started_from_imagenet_weights(clone):
+    (log,) = (path.read_text() for path in clone.glob('work_dirs/my_retinanet/*/*.log'))
+    assert 'fasternet_s-epoch.299-val_acc1.81.2840.pth' in log and 'coco/bbox_mAP' in log
 
 
 def test_small_batch_leaves_alone_what_it_freezes(clone):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import mmseg
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mmengine.structures import PixelData
 from mmseg.datasets import BaseSegDataset
 from mmseg.structures import SegDataSample
 from PIL import Image
+from recipes import leaves
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmfasternet.config import load_config
@@ -31,12 +33,41 @@ NAMES = [
 ]
 
 
+ZOO = Path(mmseg.__file__).parent / '.mim/configs'
+PARTS = ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator')
+LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
+SWIN = 'swin/swin-small-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py'
+# Each family's zoo config, what of it is the recipe, and where they differ beside backbone, channels and data_root.
+RECIPES = dict(
+    semantic_fpn_fasternet_t0=('sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512.py', PARTS, ('dataset.pipeline',)),
+    semantic_fpn_fasternet_s_cityscapes=('sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py', (*PARTS, *LOOPS), ()),
+    upernet_fasternet_s=(
+        SWIN,
+        (*PARTS, *LOOPS, 'optim_wrapper', 'param_scheduler'),
+        ('model.data_preprocessor.test_cfg.size_divisor', 'optim_wrapper.paramwise_cfg'),
+    ),
+)
+
+
 def load(name: str, options: dict | None = None):
     return load_config(CONFIGS / f'{name}.py', options)
 
 
 def test_every_config_is_tested():
     assert sorted(path.stem for path in CONFIGS.glob('*.py')) == sorted(NAMES)
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_recipe_is_the_zoos(name):
+    zoo, keys, own = RECIPES[name]
+    ours, theirs = (
+        leaves({key: cfg[key] for key in keys}) for cfg in (load(name).to_dict(), load_config(ZOO / zoo).to_dict())
+    )
+    unlike = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+    elsewhere = ('model.backbone', 'model.pretrained', 'in_channels', 'data_root')
+    unlike = {key for key in unlike if not any(part in key for part in elsewhere)}
+    assert all(any(part in key for key in unlike) for part in own)
+    assert not {key for key in unlike if not any(part in key for part in own)}
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('semantic')])
@@ -69,6 +100,15 @@ def test_recipe_of_upernet(name):
     assert (cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (2, 16)
     assert cfg.default_hooks.checkpoint.interval == 16000
     assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 150
+
+
+def test_upernet_pads_pictures_of_any_size():
+    cfg = load('upernet_fasternet_s')
+    init_default_scope('mmseg')
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    sample = SegDataSample(metainfo=dict(img_shape=(65, 90), ori_shape=(65, 90)))
+    picture = torch.zeros(3, 65, 90, dtype=torch.uint8)
+    assert preprocessor(dict(inputs=[picture], data_samples=[sample]))['inputs'].shape == (1, 3, 96, 96)
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -9,6 +9,7 @@ import time
 
 import made_up
 import pytest
+import torch
 from conftest import ROOT, run_tool
 from mmengine.config import Config
 
@@ -300,8 +301,8 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
     for split in ('train', 'val'):
         (root / split).rename(root / f'{split}2017')
         (root / f'annotations/instances_{split}.json').rename(root / f'annotations/instances_{split}2017.json')
-    command = [TOOL, '--data', 'coco', '--dry-run', '--device', 'cpu', '--data-root', root, '--seeds', 2]
-    found = run_tool(*command, '--launcher', 'pytorch', '--gpus', 8)
+    command = [TOOL, '--data', 'coco', '--dry-run', '--data-root', root, '--seeds', 2]
+    found = run_tool(*command, '--device', 'cpu', '--launcher', 'pytorch', '--gpus', 8)
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()
     assert lines[-1] == 'nothing is missing'
@@ -319,3 +320,5 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
     assert found.returncode == 1
     assert 'srun is not on the PATH' in found.stderr
     assert 'FasterNet-S, data for val' in found.stderr and 'instances_val2017.json missing' in found.stderr
+    assert ("device 'cuda:0' can not be used here" in found.stderr) != torch.cuda.is_available()
+    assert 'slurm_train.sh gpu fasternet_s' in found.stdout

@@ -17,12 +17,15 @@ from pathlib import Path
 
 import mmengine
 import rich
+import torch
 from mmengine.config import Config
 from rich.table import Table
 
 from mmfasternet.benchmark.ap import newest_metrics
+from mmfasternet.benchmark.records import describe_machine, new_document, provenance
 from mmfasternet.datasets import CLASSES, draw_semantic_sheet, draw_sheet, make_shapes, statistics_table
 from mmfasternet.errors import UserError
+from mmfasternet.files import write_json
 from mmfasternet.runner import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,6 +110,7 @@ def main() -> None:
 
     tested_as = json.loads(newest_metrics(tested).read_text())
     metrics = {name: tested_as[theirs] / one for name, (theirs, one) in task.metrics.items()}
+    write_json(work / 'records.json', records(args.task, task.config.stem, metrics, times))
     rich.print(statistics_table(data), report(metrics, times, dict(data=data, checkpoint=checkpoint, sheet=sheet)))
     if not args.quick and min(metrics.values()) < task.floor:
         raise SystemExit(f'demo: {" and ".join(metrics)} should reach {task.floor:.2f}')
@@ -136,6 +140,14 @@ def call(*command: str | Path) -> None:
     status = subprocess.run([str(word) for word in command]).returncode
     if status:
         raise SystemExit(f'demo: stopped, since this ended with status {status}: {" ".join(map(str, command))}')
+
+
+def records(task: str, row: str, metrics: dict[str, float], times: dict[str, float]) -> dict:
+    """What came out and how many seconds each part took, as docs/records.md has it."""
+    figures = {name.lower().replace(' ', '_'): round(value, 4) for name, value in metrics.items()}
+    figures |= {f'{name}_s': round(seconds, 1) for name, seconds in times.items()}
+    record = dict(kind='study', study='demo', row=row, label=task, settings={}, figures=figures, **provenance())
+    return dict(new_document(describe_machine('cpu', torch.get_num_threads())), records=[record])
 
 
 def report(metrics: dict[str, float], times: dict[str, float], files: dict[str, Path]) -> Table:

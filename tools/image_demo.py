@@ -33,7 +33,10 @@ def main() -> None:
 
     cfg = load_config(args.config, args.cfg_options)
     if cfg.get('default_scope') != 'mmdet':
-        raise UserError(f'{args.config} is no detector; tools/test.py --show-dir draws what a segmentor predicts')
+        raise UserError(
+            f'{args.config} is no detector; tools/test.py draws what a segmentor predicts, with --show-dir, and what a '
+            'classifier does, with --cfg-options default_hooks.visualization.enable=True'
+        )
     use_safe_reader(trust=args.trust_checkpoint)
     pictures = find_pictures(args.inputs)
     path = predict_pictures(cfg, args.checkpoint, pictures, args.out_dir, args.score_thr, args.batch_size, args.device)

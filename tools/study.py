@@ -69,7 +69,7 @@ def main() -> None:
     from mmfasternet.benchmark.study_check import check_study
     from mmfasternet.benchmark.study_report import write_study
 
-    rows, out_dir, options, protocol = COCO if args.data == 'coco' else QUICK if args.quick else SHAPES
+    rows, out_dir, options, settings = COCO if args.data == 'coco' else QUICK if args.quick else SHAPES
     study = Study(
         rows=tuple(map(find_row, args.rows)) if args.rows else rows,
         seeds=tuple(range(args.seeds)),
@@ -79,27 +79,31 @@ def main() -> None:
         launcher=Launcher(args.launcher, args.gpus, args.partition),
     )
     device = args.device or ('cuda:0' if args.data == 'coco' else 'cpu')
-    protocol = Protocol(**protocol, device=device, threads=args.threads, scopes=SCOPES, path='deploy')
+    protocol = dict(settings, device=device, threads=args.threads, scopes=SCOPES, path='deploy')
     if args.dry_run:
         table, problems = check_study(study)
+        try:
+            Protocol(**protocol)
+        except UserError as error:
+            problems.append(str(error))
         commands = [
             shlex.join(command) for run in study.runs() for command in (run.train_command(), run.test_command())
         ]
         print_steps(table, commands, problems, protocol)
         return
     try:
-        document = read_records(study.records) if args.report_only else run_study(study, protocol)
+        document = read_records(study.records) if args.report_only else run_study(study, Protocol(**protocol))
     except KeyboardInterrupt:
         raise SystemExit(f'study: stopped; the same command goes on from here ({study.out_dir})') from None
     for name, path in write_study(document, study.out_dir).items():
         rich.print(f'{name}: {path}')
 
 
-def print_steps(table: Table, commands: list[str], problems: list[str], protocol: Protocol) -> None:
+def print_steps(table: Table, commands: list[str], problems: list[str], protocol: dict) -> None:
     """Print every step of a study; end with what is missing."""
     rich.print(table)
-    height, width = protocol.shape
-    print(f'latencies: {", ".join(protocol.scopes)} on {protocol.device}, pictures of {height} × {width} pixels')
+    height, width = protocol['shape']
+    print(f'latencies: {", ".join(SCOPES)} on {protocol["device"]}, pictures of {height} × {width} pixels')
     print(*commands, sep='\n')
     if problems:
         raise UserError('\n- '.join(['this is missing:', *problems]))

@@ -1,6 +1,7 @@
 # 160k iterations of 8 GPUs × 2 pictures, AdamW at 6e-5 with weight decay 0.01 but for norms, linear warm-up over 1500
 # iterations from 1e-6, then down to 0 in a straight line: mmseg's
-# configs/swin/swin-small-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py, which finds the norms by name.
+# configs/swin/swin-small-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py. It spares the norms of Swin by
+# their names, and decays those of the heads; most of FasterNet's have no name, hence all norms are spared.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),

@@ -26,11 +26,12 @@ FIXED_PROPOSALS = 1000
 FIXED_ROIS = 100
 
 
-def build_detector(config: str | Path) -> tuple[Config, nn.Module]:
+def build_detector(config: str | Path, options: dict | None = None) -> tuple[Config, nn.Module]:
     """Build the model of a config in eval mode, with random weights and without downloading any.
 
     Args:
         config: A config file.
+        options: Settings that override the config's, dotted key → value. Defaults to None.
 
     Returns:
         The resolved config and the model.
@@ -43,9 +44,9 @@ def build_detector(config: str | Path) -> tuple[Config, nn.Module]:
         >>> type(model).__name__
         'MaskRCNN'
     """
-    cfg = load_config(config)
+    cfg = load_config(config, options)
     if not isinstance(cfg.get('model'), dict) or 'backbone' not in cfg.model:
-        raise UserError(f'{config} has no detector: it should have a model with a backbone')
+        raise UserError(f'{config} has nothing to build: it should have a model with a backbone')
     cfg.model.backbone.init_cfg = None
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     try:

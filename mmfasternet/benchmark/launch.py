@@ -83,7 +83,7 @@ class Launcher:
     def problems(self) -> list[str]:
         """What this machine lacks to start so: sentences, none if it lacks nothing."""
         if self.kind == 'slurm':
-            return [] if shutil.which('srun') else ['srun is not on the PATH: start from a login node of the cluster']
+            return [] if shutil.which('srun') else ['srun is not on the PATH: start on a node of the cluster']
         found = torch.cuda.device_count()
         # Without a GPU the processes train on CPUs, through gloo.
         return [f'{self.gpus} GPUs were asked for and this machine has {found}'] if 0 < found < self.gpus else []

@@ -36,6 +36,7 @@ LABEL = dict(fontsize=8.5, color='#222222', ha='left', va='bottom', bbox=GROUND,
 # Where a label may stand: directions around its point, and distances from it in points.
 DIRECTIONS = [np.array([math.cos(angle), math.sin(angle)]) for angle in np.arange(16) * math.pi / 8]
 DISTANCES = (7, 14, 24, 36)
+GAP = 4  # points between two labels
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ def place_labels(panel: Axes, points: list[Point]) -> None:
         sample = panel.text(0, 0, name, **LABEL)
         extent = sample.get_window_extent()
         sample.remove()
-        boxes = places(pixel, extent.width, extent.height, scale)
+        boxes = places(pixel, extent.width + GAP * scale, extent.height, scale)
         costs = shared(boxes, taken) @ weights + np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - pixel, axis=1)
         costs += 20 * (extent.width * extent.height - shared(boxes, panel.bbox.extents[None])[:, 0])
         best = boxes[costs.argmin()]
@@ -297,7 +298,7 @@ def place_labels(panel: Axes, points: list[Point]) -> None:
         panel.annotate(
             name,
             (point.x, point.y),
-            (best[:2] - pixel) / scale,
+            (best[:2] - pixel) / scale + [GAP / 2, 0],
             textcoords='offset points',
             arrowprops=dict(arrowstyle='-', color='#777777', linewidth=0.7, shrinkA=0, shrinkB=4),
             **LABEL,

@@ -38,7 +38,7 @@ def check_study(study: Study) -> tuple[Table, list[str]]:
         try:
             config = run.config()
             # Builds the model, without weights.
-            build_detector(row.config_path)
+            build_detector(row.config_path, run.options)
         except UserError as error:
             problems.append(f'{row.label}: {error}')
             continue

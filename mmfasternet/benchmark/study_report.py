@@ -342,29 +342,37 @@ def draw_throughput(document: dict) -> Figure:
         plots.draw_points(scatter, points, report, 'yerr')
         scatter.set(xscale='log', yscale='log', xlabel='FLOPs of the backbone (G multiply-adds)', ylabel='Latency (ms)')
         scatter.set_title(plots.panel_title(report, group), loc='left', fontsize=9.5)
-        draw_equal_throughput(scatter)
+        draw_equal_throughput(scatter, points)
         draw_throughput_bars(bars, points, report)
         labelled.append((scatter, points))
     plots.finish(figure, report, labelled, [], [])
     return figure
 
 
-def draw_equal_throughput(panel: Axes) -> None:
+def draw_equal_throughput(panel: Axes, points: list[plots.Point]) -> None:
     """Lines along which as many multiply-adds are done per second, and plain numbers on both axes."""
     (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
     for rate in (10, 20, 40, 80):
         ends = np.array([left, right])
         panel.plot(ends, ends / rate * 1000, color='#bbbbbb', linewidth=0.8, linestyle=':', zorder=1)
-        # Where the line leaves the panel.
-        x = min(right, high * rate / 1000)
-        panel.annotate(
-            f'{rate} G/s', (x, x / rate * 1000), (-2, -2), textcoords='offset points', ha='right', va='top', **FAINT
-        )
+        # The rate stands where the line leaves the panel, or where it enters, whichever is further from all points.
+        leaves, enters = min(right, high * rate / 1000), max(left, low * rate / 1000)
+        if room(leaves, rate, points) >= room(enters, rate, points):
+            x, style = leaves, dict(xytext=(-2, -2), ha='right', va='top')
+        else:
+            x, style = enters, dict(xytext=(2, 2), ha='left', va='bottom')
+        panel.annotate(f'{rate} G/s', (x, x / rate * 1000), textcoords='offset points', **style, **FAINT)
     panel.set(xlim=(left, right), ylim=(low, high))
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter('{x:g}')
         axis.set_minor_formatter(NullFormatter())
+
+
+def room(x: float, rate: float, points: list[plots.Point]) -> float:
+    """How far the nearest point is from where a line of equal throughput has so many FLOPs, in factors of both axes."""
+    y = x / rate * 1000
+    return min(abs(np.log(point.x / x)) + abs(np.log(point.y / y)) for point in points)
 
 
 def comparison() -> list[dict]:

@@ -43,7 +43,10 @@ def make_crops(source: str | Path, root: str | Path) -> Path:
     source, root = Path(source), Path(root)
     if root.exists():
         raise UserError(f'{root} is there already; remove it, or name another folder')
-    root.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'can not make {root.parent} ({error.strerror}); name another folder') from error
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}-') as temporary:
         new = Path(temporary, 'new')
         for split in ('train', 'val'):
@@ -64,10 +67,15 @@ def write_split(source: Path, root: Path, split: str) -> None:
     for annotation in coco['annotations']:
         boxes[annotation['image_id']].append(annotation)
     for image in coco['images']:
-        picture = cv2.imread(str(source / split / image['file_name']))
+        file = source / split / image['file_name']
+        picture = cv2.imread(str(file))
+        if picture is None:
+            raise UserError(f'{file} can not be read as a picture; make {source} anew with tools/make_shapes.py')
         for annotation in boxes[image['id']]:
             x, y, width, height = annotation['bbox']
             half = max(CONTEXT * max(width, height), MIN_SIDE) / 2
             left, top = max(0, round(x + width / 2 - half)), max(0, round(y + height / 2 - half))
             crop = picture[top : round(y + height / 2 + half), left : round(x + width / 2 + half)]
-            cv2.imwrite(str(root / split / classes[annotation['category_id']] / f'{annotation["id"]:06d}.png'), crop)
+            target = root / split / classes[annotation['category_id']] / f'{annotation["id"]:06d}.png'
+            if not cv2.imwrite(str(target), crop):
+                raise UserError(f'can not write {target.name}; is the disk full?')

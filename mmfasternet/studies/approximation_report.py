@@ -246,20 +246,20 @@ def draw_approximation(document: dict) -> Figure:
         draw_series(measured, index, [ratios(fits, stage, name) for stage in stages])
         draw_series(paper, index, [[ratio] for ratio in paper_ratios(name)])
     left.set_ylabel('variance left (%)')
+    left.set_yscale('log')
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter('{x:g}')
+    left.yaxis.set_minor_formatter(NullFormatter())
     measured.set_ylabel(f'error over that of {LABELS[PCONV]}')
     network = document['records'][0]['settings']['network']
     for axes, title in (
-        (left, f'{network}, measured'),
-        (measured, f'{network}, measured'),
-        (paper, 'the paper, Table 2'),
+        (left, f'{network}: what is left'),
+        (measured, f'{network}: ratios, measured'),
+        (paper, 'the paper, Table 2: ratios'),
     ):
         axes.set_title(title, loc='left', fontsize=10)
         axes.set_xlabel('stage')
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_yscale('log')
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 7)))
-        axes.yaxis.set_major_formatter('{x:g}')
-        axes.yaxis.set_minor_formatter(NullFormatter())
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=len(LABELS), frameon=False)
     return figure

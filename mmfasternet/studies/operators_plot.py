@@ -54,7 +54,7 @@ def draw_roofline(axes: Axes, records: list[dict], batch: int) -> None:
     peak, bandwidth = limits(records)
     found = layers_of(records, batch)
     reach = np.geomspace(0.6 * min(map(intensity, found)), 1.6 * max(map(intensity, found)), 200)
-    axes.plot(reach, np.minimum(peak, bandwidth * reach), color='#222222', linewidth=1.2)
+    axes.plot(reach, np.minimum(peak, bandwidth * reach), color='#222222', linewidth=1.2, label='roof')
     for index, operator in enumerate(OPERATORS):
         ordered = layers_of(records, batch, operator.name)
         for size, record in zip(np.linspace(9, 4.5, len(ordered)), ordered, strict=True):
@@ -70,7 +70,7 @@ def draw_roofline(axes: Axes, records: list[dict], batch: int) -> None:
     log_axes(axes)
     axes.set(xlabel='multiply-adds a byte of memory access', ylabel='G multiply-adds per second')
     axes.set_title(
-        f'Ten layers, batch {batch}; the line is {peak:.0f} G/s and {bandwidth:.1f} GB/s; '
+        f'Ten layers, batch {batch}; the roof is {peak:.0f} G/s and {bandwidth:.1f} GB/s; '
         'smaller marks are smaller maps',
         loc='left',
         fontsize=9,
@@ -84,11 +84,11 @@ def draw_networks(axes: Axes, records: list[dict], batch: int, against: str) -> 
     for record in found:
         y = gmacs(record) if against == 'FLOPS' else record['figures']['median_ms']
         points.append(Point(SimpleNamespace(label=record['label']), record['figures']['flops'] / 1e9, y, filled=True))
-    for index, is_ours in enumerate((True, False)):
-        members = [point for point in points if ('FasterNet' in point.row.label) == is_ours]
-        line = '-' if is_ours else 'none'
-        axes.plot(*coordinates(members), MARKERS[index], color=COLOURS[index], linestyle=line, linewidth=1)
-    log_axes(axes)
+    ours = [point for point in points if 'FasterNet' in point.row.label]
+    others = [point for point in points if point not in ours]
+    axes.plot(*coordinates(ours), MARKERS[-1], color=COLOURS[-1], linestyle='-', linewidth=1, label='FasterNet')
+    axes.plot(*coordinates(others), 'd', color='#222222', markerfacecolor='white', label='other networks')
+    log_axes(axes, fine=True)
     axes.set(
         xlabel='FLOPs (G multiply-adds of a picture)',
         ylabel='G multiply-adds per second' if against == 'FLOPS' else 'latency of the batch (ms)',
@@ -97,11 +97,11 @@ def draw_networks(axes: Axes, records: list[dict], batch: int, against: str) -> 
     return points
 
 
-def log_axes(axes: Axes) -> None:
-    """Both logarithmic, with plain numbers."""
+def log_axes(axes: Axes, fine: bool = False) -> None:
+    """Both logarithmic, with plain numbers, more of them where an axis is less than a decade or two."""
     axes.set(xscale='log', yscale='log')
     axes.margins(0.08)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if fine else (1, 2, 5)))
         axis.set_major_formatter('{x:g}')
         axis.set_minor_formatter(NullFormatter())

@@ -13,7 +13,7 @@ from PIL import Image
 from ..benchmark.markdown import bullets, origin, span, table
 from ..benchmark.plots import COLOURS, STYLE
 from ..errors import UserError
-from .report import write_report
+from .report import of_weights, write_report
 
 __all__ = ['draw_redundancy', 'redundancy_page', 'write_redundancy']
 
@@ -47,10 +47,6 @@ alike to some extent by chance, and that is how much.
 The paper's Fig. 3 shows maps of an intermediate layer of a ResNet50 that was pre-trained on ImageNet, to be judged by
 eye, and gives no number.
 """
-
-
-def of_weights(document: dict, weights: str) -> list[dict]:
-    return [record for record in document['records'] if record['settings']['weights'] == weights]
 
 
 def redundancy_page(document: dict) -> str:

@@ -1,4 +1,4 @@
-"""A study's page and picture as files."""
+"""What the reports of the studies share: records of one kind of weights, page and picture as files."""
 
 from pathlib import Path
 
@@ -7,7 +7,24 @@ from matplotlib.figure import Figure
 from ..benchmark.plots import encode
 from ..files import write_whole
 
-__all__ = ['write_report']
+__all__ = ['of_weights', 'write_report']
+
+
+def of_weights(document: dict, weights: str) -> list[dict]:
+    """The records of trained weights, or of the random ones that they are compared with.
+
+    Args:
+        document: A study's, whose records have the setting ``weights``.
+        weights: 'trained' or 'random'.
+
+    Returns:
+        The records in their order.
+
+    Example:
+        >>> of_weights(dict(records=[dict(settings=dict(weights='random'))]), 'trained')
+        []
+    """
+    return [record for record in document['records'] if record['settings']['weights'] == weights]
 
 
 def write_report(study: str, page: str, figure: Figure, out_dir: str | Path) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest, chi2_contingency, chisquare
 from ..benchmark.markdown import bullets, origin, table
 from ..benchmark.plots import COLOURS, STYLE
 from ..errors import UserError
-from .report import write_report
+from .report import of_weights, write_report
 
 __all__ = ['draw_saliency', 'pooled_counts', 'saliency_page', 'write_saliency']
 
@@ -49,10 +49,6 @@ Chance is {chance:.1%} for both.
 
 {by_layer}
 """
-
-
-def of_weights(document: dict, weights: str) -> list[dict]:
-    return [record for record in document['records'] if record['settings']['weights'] == weights]
 
 
 def pooled_counts(document: dict, weights: str) -> np.ndarray:
@@ -172,7 +168,7 @@ def draw_saliency(document: dict) -> Figure:
         The figure.
     """
     trained = of_weights(document, 'trained')
-    figure = Figure(figsize=(12.5, 3.6 + 0.12 * len(trained)), layout='constrained')
+    figure = Figure(figsize=(12.5, 3.2 + 0.18 * len(trained)), layout='constrained')
     histogram, kernel, layers = figure.subplots(1, 3, width_ratios=(1.25, 0.8, 1.25))
     for offset, (weights, colour) in enumerate(dict(trained=COLOURS[0], random=COLOURS[1]).items()):
         counts = pooled_counts(document, weights)
@@ -184,12 +180,13 @@ def draw_saliency(document: dict) -> Figure:
     histogram.set(xlabel='position in the kernel, row by row; 5 is the centre', ylabel='filters salient there (%)')
     histogram.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     draw_kernel(kernel, pooled_counts(document, 'trained'))
-    for weights, colour, marker in (('trained', COLOURS[0], 'o'), ('random', COLOURS[1], 's')):
+    for weights, colour, marker, aside in (('trained', COLOURS[0], 'o', -0.15), ('random', COLOURS[1], 's', 0.15)):
         shares = [100 * centre_share(record) for record in of_weights(document, weights)]
-        layers.plot(shares, range(len(shares)), marker, color=colour, linestyle='none', label=weights)
+        places = aside + np.arange(len(shares))
+        layers.plot(shares, places, marker, color=colour, linestyle='none', markersize=5, label=weights)
     layers.axvline(100 / 9, color='#222222', linewidth=1, linestyle='--')
     names = [record['label'].removeprefix('backbone.') for record in trained]
-    layers.set_yticks(range(len(trained)), names, fontsize=7)
+    layers.set_yticks(range(len(trained)), names, fontsize=8)
     layers.invert_yaxis()
     layers.set(xlabel='filters with the centre salient (%)', xlim=(0, None))
     layers.set_title('layer by layer', fontsize=10)
