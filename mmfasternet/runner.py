@@ -16,12 +16,12 @@ from mmengine.dist import is_distributed, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.registry import HOOKS, RUNNERS
+from mmengine.registry import HOOKS, RUNNERS, DefaultScope
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
 from .checkpoint import check_whole_model, unwrap
-from .datasets.check import check_dataset_config, check_pictures, explain_empty
+from .datasets.check import DataError, check_dataset_config, check_pictures, explain_empty
 from .errors import UserError, require_ops
 from .safe_load import use_safe_reader
 
@@ -190,6 +190,11 @@ class StrictRunner(Runner):
             # mmengine fails to concatenate the pictures of a data set that has none.
             if described:
                 explain_empty(dataloader['dataset'])
+            raise
+        except (AssertionError, RuntimeError) as error:
+            # So mmpretrain says that folders and classes do not fit together.
+            if described and DefaultScope.get_current_instance().scope_name == 'mmpretrain':
+                raise DataError(f'{error} (data_root is {dataloader["dataset"].get("data_root")})') from error
             raise
         check_pictures(built.dataset)
         return built

@@ -157,6 +157,17 @@ def test_absent_imagenet_is_one_sentence(mistake_of, tmp_path):
     assert '--cfg-options data_root' in sentence
 
 
+def test_folders_that_do_not_fit_the_classes_are_one_sentence(mistake_of, shapes_root, tmp_path):
+    make_crops(shapes_root, tmp_path / 'crops')
+    train = ROOT / 'tools/train.py', ROOT / 'configs/classification/fasternet_t0_imagenet.py'
+    options = ['--work-dir', tmp_path / 'work', '--cfg-options', f'data_root={tmp_path}/crops']
+    sentence = mistake_of(*train, *options)
+    assert re.match(r'error: .*number of subfolders \(6\).*number of specified classes \(1000\)', sentence, re.DOTALL)
+    for path in (tmp_path / 'crops/train').glob('*/*.png'):
+        path.unlink()
+    assert 'error: ' in (sentence := mistake_of(*train, *options)) and f'{tmp_path}/crops' in sentence
+
+
 def test_what_is_not_for_classifiers_is_one_sentence(mistake_of):
     config = ROOT / 'configs/classification/fasternet_t0_imagenet.py'
     sentence = mistake_of(ROOT / 'tools/test.py', config, 'released.pth', '--tta')

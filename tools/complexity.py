@@ -4,6 +4,7 @@ import argparse
 
 import rich
 import torch
+from mmengine.config import Config
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
@@ -17,7 +18,6 @@ from mmfasternet.errors import one_sentence_errors, require_ops
 from mmfasternet.files import write_json
 
 KINDS = dict(mmpretrain=('classifier', count_classifier))
-SHAPES = dict(mmpretrain=(224, 224), mmseg=(512, 512))
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         type=int,
         metavar=('H', 'W'),
-        help='picture in pixels; default: 800 1280 for detectors, 512 512 for segmentors, 224 224 for classifiers',
+        help='picture in pixels; default: 800 1280 for detectors, 224 224 for classifiers, for segmentors what they train on',
     )
     parser.add_argument('--out', help='JSON file to write the counts to, as records')
     args = parser.parse_args()
@@ -44,9 +44,9 @@ def main() -> None:
     document = new_document(describe_machine('cpu', torch.get_num_threads()))
     counts = {'complexity': [], 'classifier': []}
     for row in track(rows, 'counting', transient=True):
-        scope = load_config(row.config_path).get('default_scope')
-        kind, count_of = KINDS.get(scope, ('complexity', count_complexity))
-        count = count_of(row.config_path, *(args.shape or SHAPES.get(scope, (800, 1280))))
+        cfg = load_config(row.config_path)
+        kind, count_of = KINDS.get(cfg.get('default_scope'), ('complexity', count_complexity))
+        count = count_of(row.config_path, *(args.shape or default_shape(cfg)))
         counts[kind].append((row, count))
         document['records'].append({'kind': kind, **count, **row.identity, **provenance()})
     if args.out:
@@ -55,6 +55,15 @@ def main() -> None:
         rich.print(by_part(counts['complexity']), totals(counts['complexity']), sep='\n')
     if counts['classifier']:
         rich.print(by_convention(counts['classifier']))
+
+
+def default_shape(cfg: Config) -> tuple[int, int]:
+    """Height and width of a picture as the kind of model usually gets it."""
+    if cfg.get('default_scope') == 'mmpretrain':
+        return 224, 224
+    if cfg.get('default_scope') == 'mmseg':
+        return tuple(cfg.model.data_preprocessor.get('size', (512, 512)))
+    return 800, 1280
 
 
 def by_part(models: list[tuple[Row, dict]]) -> Table:
