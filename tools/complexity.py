@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         type=int,
         metavar=('H', 'W'),
-        help='picture in pixels; default: 800 1280 for detectors, 224 224 for classifiers, for segmentors what they train on',
+        help='picture in pixels; default: 800 1280 for detectors, 224 224 for classifiers, the crops of segmentors',
     )
     parser.add_argument('--out', help='JSON file to write the counts to, as records')
     args = parser.parse_args()
