@@ -59,7 +59,12 @@ one picture. Latencies are medians in ms. {flags}
 
 ![FLOPs against latency, and the multiply-adds per second that come of them](flops_latency.png)
 
-{flops}
+{beside}{flops}
+"""
+
+
+BESIDE = """The lower panels are those of the comparison, on larger pictures, at another time: compare within a panel.
+
 """
 
 
@@ -215,6 +220,7 @@ def study_page(document: dict) -> str:
         figures=figures_table(document),
         flags=flagged(latencies),
         verdict='\n\n'.join(verdict(outcomes(document), kind) for kind in ('box', 'mask')),
+        beside=BESIDE if comparison() else '',
         flops=flops_text(document),
     )
 
