@@ -109,6 +109,8 @@ def demo(tmp_path, monkeypatch):
 
     demo.commands, demo.status = [], 0
     monkeypatch.setattr(demo.subprocess, 'run', run)
+    # It asks git, by a command too.
+    monkeypatch.setattr(demo, 'provenance', lambda: dict(date='2026-01-01T00:00:00', commit=None, command='demo.py'))
     return demo
 
 
