@@ -43,18 +43,19 @@ def zoo_page(documents: Iterable[dict]) -> str:
         documents: What :func:`~mmfasternet.benchmark.records.read_records` gave, one for each file.
 
     Returns:
-        A table for each section, with a line per record of kind 'complexity' or 'classifier', in their order.
+        A table for each section, a line per config that has a record of kind 'complexity' or 'classifier': its first.
 
     Example:
         >>> zoo_page([]).splitlines()[0]
         '# Model zoo'
     """
-    records = [
-        record for document in documents for kind in ('complexity', 'classifier') for record in of_kind(document, kind)
-    ]
+    records: dict[str, dict] = {}
+    for document in documents:
+        for record in (*of_kind(document, 'complexity'), *of_kind(document, 'classifier')):
+            records.setdefault(record['config'], record)
     sections = []
     for title, prefix in SECTIONS.items():
-        found = [line(record) for record in records if record['config'].startswith(prefix)]
+        found = [line(record) for config, record in records.items() if config.startswith(prefix)]
         if found:
             head = ['config', 'M parameters', 'G FLOPs', 'of these, the backbone', 'picture']
             sections.append(f'## {title}\n\n{table(head, found)}')
