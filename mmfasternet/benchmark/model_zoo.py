@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from .markdown import table
 from .records import of_kind
 
-__all__ = ['SECTIONS', 'zoo_page']
+__all__ = ['zoo_page']
 
 # Title of a section → how paths of its configs begin; a config belongs to the first that fits.
 SECTIONS = {
