@@ -1,4 +1,4 @@
-"""Configs as flat tables, in which two recipes can be compared key by key."""
+"""Configs as flat tables, and where two of them differ."""
 
 
 def leaves(value, path=''):
@@ -14,3 +14,8 @@ def leaves(value, path=''):
         if key not in ('backend_args', 'format_only'):
             found |= leaves(item, f'{path}.{key}' if path else str(key))
     return found
+
+
+def unlike(ours: dict, theirs: dict) -> set[str]:
+    """The paths whose values differ, or that only one of two tables has."""
+    return {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}

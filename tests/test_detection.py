@@ -9,7 +9,7 @@ from conftest import ROOT
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from pictures import two_pictures
-from recipes import leaves
+from recipes import leaves, unlike
 from torch import nn
 
 from mmfasternet import FasterNet
@@ -60,8 +60,7 @@ def recipe(path):
 @pytest.mark.parametrize('name', RECIPES)
 def test_recipe_is_the_zoos(name):
     ours, theirs = recipe(CONFIGS / f'{name}.py'), recipe(ZOO / RECIPES[name])
-    unlike = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
-    assert {key for key in unlike if not key.startswith(ANYWHERE)} == OWN[name]
+    assert {key for key in unlike(ours, theirs) if not key.startswith(ANYWHERE)} == OWN[name]
     preprocessor = load_config(CONFIGS / f'{name}.py').to_dict()['model']['data_preprocessor']
     assert preprocessor.items() >= NORMALIZATION.items()
 
