@@ -1,17 +1,15 @@
 """A dozen generated pictures, and a config that trains on them in seconds, shared by the tests that run tools."""
 
-import os
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.project import ROOT
 
 from mmfasternet.datasets.shapes import make_shapes
 
-ROOT = Path(__file__).resolve().parents[1]
 DEMO_CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
 
 
@@ -57,13 +55,3 @@ def mistake_of(monkeypatch) -> Callable[..., str]:
         return str(stopped.value)
 
     return run
-
-
-def run_tool(*command: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
-    """Run a command of this project in a process of its own."""
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, **environment}
-    environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), environment.get('PYTHONPATH', '')])
-    words = [str(word) for word in command]
-    if words[0].endswith('.py'):
-        words.insert(0, sys.executable)
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)

@@ -10,11 +10,10 @@ import shutil
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
+from helpers.project import ROOT
 
-ROOT = Path(__file__).parents[1]
 CONFIG = 'mask_rcnn_fasternet_t0.py'
 OTHER_CONFIG = 'mask_rcnn_fasternet_t1.py'
 

@@ -6,14 +6,13 @@ import subprocess
 import sys
 import zipfile
 from email.parser import Parser
-from pathlib import Path
 
 import pytest
+from helpers.project import ROOT
 from packaging.requirements import Requirement
 
 from mmfasternet.version import __version__
 
-ROOT = Path(__file__).parents[1]
 PARTS = [
     *('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CITATION.cff', 'model-index.yml'),
     *('requirements', 'mmfasternet', 'configs', 'tools', 'tests'),

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from mmfasternet.convert import save_backbone
 from mmfasternet.errors import one_sentence_errors
+from mmfasternet.weights.convert import save_backbone
 
 
 def parse_args() -> argparse.Namespace:

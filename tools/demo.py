@@ -21,12 +21,12 @@ import torch
 from mmengine.config import Config
 from rich.table import Table
 
-from mmfasternet.benchmark.ap import newest_metrics
-from mmfasternet.benchmark.records import describe_machine, new_document, provenance
+from mmfasternet.benchmark.comparison.ap import newest_metrics
+from mmfasternet.benchmark.records.records import describe_machine, new_document, provenance
 from mmfasternet.datasets import CLASSES, draw_semantic_sheet, draw_sheet, make_shapes, statistics_table
+from mmfasternet.engine.runner import latest_checkpoint
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_json
-from mmfasternet.runner import latest_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 

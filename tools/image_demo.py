@@ -4,9 +4,9 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmfasternet.config import load_config
+from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError, one_sentence_errors, require_ops
-from mmfasternet.safe_load import use_safe_reader
+from mmfasternet.weights.reader import use_safe_reader
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +29,7 @@ def main() -> None:
     args = parse_args()
     require_ops()
     # Imported here, since it needs mmcv's ops, whose absence has an error of its own.
-    from mmfasternet.inference import find_pictures, predict_pictures
+    from mmfasternet.engine.inference import find_pictures, predict_pictures
 
     cfg = load_config(args.config, args.cfg_options)
     if cfg.get('default_scope') != 'mmdet':

@@ -6,9 +6,9 @@ import os
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 
-from mmfasternet.config import load_config
+from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError, one_sentence_errors, require_ops
-from mmfasternet.safe_load import use_safe_reader
+from mmfasternet.weights.reader import use_safe_reader
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,9 +7,9 @@ from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 
-from mmfasternet.config import load_config
+from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError, one_sentence_errors, require_ops
-from mmfasternet.safe_load import use_safe_reader
+from mmfasternet.weights.reader import use_safe_reader
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,5 +1,5 @@
-# Importing mmfasternet registers the backbone; mmfasternet.runner brings StrictRunner and the safe checkpoint reader.
-custom_imports = dict(imports=['mmfasternet', 'mmfasternet.runner'], allow_failed_imports=False)
+# Importing mmfasternet registers the backbone; mmfasternet.engine.runner brings StrictRunner and the safe reader.
+custom_imports = dict(imports=['mmfasternet', 'mmfasternet.engine.runner'], allow_failed_imports=False)
 runner_type = 'StrictRunner'
 default_scope = 'mmdet'
 default_hooks = dict(

@@ -1,6 +1,6 @@
 # What mmpretrain's models and data need differently from the detectors: scope, head, visualization.
 _base_ = './runtime.py'
-custom_imports = dict(imports=['mmfasternet', 'mmfasternet.runner', 'mmfasternet.models.classifier_head'])
+custom_imports = dict(imports=['mmfasternet', 'mmfasternet.engine.runner', 'mmfasternet.models.classifier_head'])
 default_scope = 'mmpretrain'
 default_hooks = dict(visualization=dict(_delete_=True, type='VisualizationHook'))
 visualizer = dict(type='UniversalVisualizer')

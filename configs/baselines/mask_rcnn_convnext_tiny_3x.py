@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/schedule_1x.py',
     '../_base_/runtime.py',
 ]
-custom_imports = dict(imports=['mmfasternet', 'mmfasternet.runner', 'mmpretrain.models'])
+custom_imports = dict(imports=['mmfasternet', 'mmfasternet.engine.runner', 'mmpretrain.models'])
 checkpoint = 'https://download.openmmlab.com/mmclassification/v0/convnext/downstream/convnext-tiny_3rdparty_32xb128-noema_in1k_20220301-795e9634.pth'  # noqa: E501
 model = dict(
     backbone=dict(

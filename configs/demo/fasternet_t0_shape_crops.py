@@ -1,5 +1,5 @@
-# A classifier of the crops that tools/make_crops.py makes of the generated shapes: a small stand-in for ImageNet, whose
-# backbone mask_rcnn_fasternet_t0_shapes_pretrained.py starts from.
+# A classifier of the crops that tools/data/make_crops.py makes of the generated shapes: a small stand-in for ImageNet,
+# whose backbone mask_rcnn_fasternet_t0_shapes_pretrained.py starts from.
 _base_ = '../_base_/runtime_cls.py'
 data_root = 'data/shape_crops/'
 

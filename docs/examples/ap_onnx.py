@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from rich.progress import track
 
-from mmfasternet.config import load_config
+from mmfasternet.engine.config import load_config
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import argparse
 
 from mmengine.registry import RUNNERS
 
-from mmfasternet.config import load_config
 from mmfasternet.deploy import optimize_for_inference
+from mmfasternet.engine.config import load_config
 
 
 def main() -> None:

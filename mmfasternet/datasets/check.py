@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from PIL import Image
 
-from ..errors import UserError
+from mmfasternet.errors import UserError
 
 __all__ = ['DataError', 'check_dataset_config', 'check_pictures', 'explain_empty']
 

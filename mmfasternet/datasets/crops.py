@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from ..errors import UserError
+from mmfasternet.errors import UserError
 
 __all__ = ['make_crops']
 
@@ -58,7 +58,7 @@ def make_crops(source: str | Path, root: str | Path) -> Path:
 def write_split(source: Path, root: Path, split: str) -> None:
     file = source / 'annotations' / f'instances_{split}.json'
     if not file.is_file():
-        raise UserError(f'{file} does not exist; make the data set with tools/make_shapes.py {source}')
+        raise UserError(f'{file} does not exist; make the data set with tools/data/make_shapes.py {source}')
     coco = json.loads(file.read_text())
     classes = {category['id']: category['name'] for category in coco['categories']}
     for name in classes.values():
@@ -70,7 +70,7 @@ def write_split(source: Path, root: Path, split: str) -> None:
         file = source / split / image['file_name']
         picture = cv2.imread(str(file))
         if picture is None:
-            raise UserError(f'{file} can not be read as a picture; make {source} anew with tools/make_shapes.py')
+            raise UserError(f'{file} can not be read as a picture; make {source} anew with tools/data/make_shapes.py')
         for annotation in boxes[image['id']]:
             x, y, width, height = annotation['bbox']
             half = max(CONTEXT * max(width, height), MIN_SIDE) / 2

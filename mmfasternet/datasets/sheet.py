@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..files import write_whole
+from mmfasternet.files import write_whole
 
 __all__ = ['draw_semantic_sheet', 'draw_sheet']
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from ..models import FasterNet
-from ..models.fasternet import FasterNetBlock, check_image
+from mmfasternet.models import FasterNet
+from mmfasternet.models.fasternet import FasterNetBlock, check_image
+
 from .fold import fold_norm_after, is_foldable
 from .packed import PackedConv, is_packed_for
 

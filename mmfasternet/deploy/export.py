@@ -16,10 +16,11 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from rich.progress import track
 from torch import nn
 
-from ..benchmark.detector import build_detector, load_detector
-from ..datasets.shapes import draw_scene
-from ..errors import UserError
-from ..files import write_whole
+from mmfasternet.datasets.shapes import draw_scene
+from mmfasternet.engine.build import build_model, load_model
+from mmfasternet.errors import UserError
+from mmfasternet.files import write_whole
+
 from .quantize import quantize
 from .verify import check_detections, check_maps, predict
 
@@ -103,9 +104,9 @@ def export_onnx(
             f'torch {torch.__version__} is too old to export this; the export is promised on the default package set, '
             'onedl with torch 2.14: make env SET=onedl'
         )
-    cfg, model = build_detector(config)
+    cfg, model = build_model(config)
     if checkpoint:
-        load_detector(model, checkpoint)
+        load_model(model, checkpoint)
     graph = as_graph(model, part, config)
     exported = to_onnx(graph, part, class_names(cfg))
     content = exported.SerializeToString()
@@ -203,7 +204,7 @@ def compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> st
 def calibration_images(cfg: Config, model: nn.Module, part: str, pictures: str | Path) -> list[np.ndarray]:
     """What the graph is given for pictures, read and resized as the config's test pipeline does."""
     # Imported here, since it needs mmdet.
-    from ..inference import find_pictures
+    from mmfasternet.engine.inference import find_pictures
 
     steps = [step for step in cfg.test_dataloader.dataset.pipeline if step.type in ('LoadImageFromFile', 'Resize')]
     with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope')):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms, roi_align
 
-from ..errors import UserError
+from mmfasternet.errors import UserError
 
 __all__ = ['MaskRCNNGraph']
 
@@ -52,8 +52,8 @@ class MaskRCNNGraph(nn.Module):
         UserError: If a part of it is of another kind than these steps are written for.
 
     Example:
-        >>> from mmfasternet.benchmark.detector import build_detector
-        >>> graph = MaskRCNNGraph(build_detector('configs/mask_rcnn_fasternet_t0.py')[1])
+        >>> from mmfasternet.engine.build import build_model
+        >>> graph = MaskRCNNGraph(build_model('configs/mask_rcnn_fasternet_t0.py')[1])
         >>> with torch.no_grad():
         ...     boxes, scores, labels, masks = graph(255 * torch.rand(1, 3, 96, 128))
         >>> boxes.shape[1], masks.shape[1:]

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from torch import nn
 
-from ..models import FasterNet
+from mmfasternet.models import FasterNet
+
 from .backbone import InferenceFasterNet, has_hooks
 from .fold import fold_norm_before, is_foldable
 

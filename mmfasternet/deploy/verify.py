@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from mmfasternet.errors import UserError
 
 __all__ = ['check_detections', 'check_maps', 'predict']
 

@@ -12,7 +12,15 @@ from mmengine.model import update_init_info
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..checkpoint import CheckpointError, classifier_state_dict, compare, read_checkpoint, strip, unwrap
+from mmfasternet.weights.state_dict import (
+    CheckpointError,
+    classifier_state_dict,
+    compare,
+    read_checkpoint,
+    strip,
+    unwrap,
+)
+
 from .arguments import as_integer
 from .fasternet import build_activation, check_config, check_init_cfg, is_pretrained
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoint import FasterNetPretrainedInit, classifier_state_dict
+from mmfasternet.weights.state_dict import FasterNetPretrainedInit, classifier_state_dict
+
 from .arguments import as_integer, check_number
 from .pconv import PConv, num_convolved
 

@@ -12,7 +12,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoint import CLASSIFIER, CheckpointError, compare, read_checkpoint, unwrap
+from mmfasternet.weights.state_dict import CLASSIFIER, CheckpointError, compare, read_checkpoint, unwrap
+
 from .fasternet import is_pretrained
 
 # Not by catching what the import raises: load_config shows the innermost error, which shall be this one.

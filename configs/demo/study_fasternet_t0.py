@@ -1,5 +1,0 @@
-_base_ = './_base_study.py'
-model = dict(
-    backbone=dict(type='FasterNet', arch='t0', drop_path_rate=0.0, init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[40, 80, 160, 320]),
-)

@@ -1,6 +1,0 @@
-_base_ = './_base_study.py'
-custom_imports = dict(imports=['mmfasternet', 'mmfasternet.runner', 'mmseg.models'])
-# mmsegmentation's, since mmdetection's has a last convolution that no map comes from.
-model = dict(
-    backbone=dict(type='mmseg.MobileNetV2', out_indices=(1, 2, 4, 6)), neck=dict(in_channels=[24, 32, 96, 320])
-)

@@ -1,2 +1,0 @@
-_base_ = './_base_study.py'
-model = dict(backbone=dict(type='ResNet', depth=50, norm_eval=False), neck=dict(in_channels=[256, 512, 1024, 2048]))

@@ -1,0 +1,115 @@
+"""From a config file and command-line options to the config that a tool runs."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmfasternet.errors import UserError
+
+__all__ = ['load_config', 'move_data_root', 'project_root']
+
+MAIN_CONFIG = 'configs/mask_rcnn_fasternet_s.py'
+
+# What a scope's package is called in the two package sets.
+DISTRIBUTIONS = dict(
+    mmdet='onedl-mmdetection (or mmdet)',
+    mmseg='onedl-mmsegmentation (or mmsegmentation)',
+    mmpretrain='onedl-mmpretrain (or mmpretrain)',
+)
+
+
+def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str | None = None) -> Config:
+    """Load a config for this project's tools.
+
+    Options override the file. Every path below the file's ``data_root`` follows a new one, given as ``data_root``
+    among the options or else, to a config of mmdet's scope, as ``MMDET_DATASETS``. The runner is
+    :class:`StrictRunner` unless the file names another.
+
+    Args:
+        path: The config file.
+        cfg_options: Dotted key → value, from ``--cfg-options``. Defaults to None.
+        work_dir: Where logs and checkpoints go. None means the file's, or ``work_dirs/<its name>``. Defaults to None.
+
+    Returns:
+        The resolved config.
+
+    Raises:
+        UserError: If there is no such file, an import of it fails, or the package that its scope names is not
+            installed.
+
+    Example:
+        >>> cfg = load_config('configs/mask_rcnn_fasternet_s.py', dict(data_root='/data/coco'))  # doctest: +SKIP
+        >>> cfg.val_evaluator.ann_file  # doctest: +SKIP
+        '/data/coco/annotations/instances_val2017.json'
+    """
+    if not Path(path).is_file():
+        raise UserError(f'config {path} does not exist; give the path of a file such as configs/…/NAME.py')
+    try:
+        cfg = Config.fromfile(path)
+    except ImportError as error:
+        # mmengine wraps what a custom import raised in two errors of its own.
+        reason = error
+        while reason.__cause__ or reason.__context__:
+            reason = reason.__cause__ or reason.__context__
+        raise UserError(f'{path} can not be loaded, since an import of it failed: {reason}') from error
+    scope = cfg.get('default_scope')
+    if scope in DISTRIBUTIONS and find_spec(scope) is None:
+        raise UserError(f'{path} needs {scope}, which is not installed: pip install {DISTRIBUTIONS[scope]}')
+    old_root = cfg.get('data_root')
+    cfg.merge_from_dict(cfg_options or {})
+    new_root = (cfg_options or {}).get('data_root')
+    if not new_root and scope == 'mmdet':
+        new_root = os.environ.get('MMDET_DATASETS')
+    if old_root and new_root:
+        cfg.merge_from_dict(move_data_root(cfg.to_dict(), old_root, new_root))
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(path).stem)
+    cfg.setdefault('runner_type', 'StrictRunner')
+    return cfg
+
+
+def move_data_root(value: Any, old_root: str, new_root: str) -> Any:
+    """A copy of a config in which every path at or below ``old_root`` lies below ``new_root``.
+
+    Args:
+        value: Any part of a config.
+        old_root: Folder to move away from.
+        new_root: Folder to move to.
+
+    Returns:
+        The copy.
+
+    Example:
+        >>> move_data_root(dict(ann_file='data/coco/annotations/a.json', other='data/coco2'), 'data/coco/', '/d')
+        {'ann_file': '/d/annotations/a.json', 'other': 'data/coco2'}
+    """
+    if isinstance(value, dict):
+        return {key: move_data_root(item, old_root, new_root) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(move_data_root(item, old_root, new_root) for item in value)
+    old = old_root.rstrip('/')
+    if isinstance(value, str) and (value.rstrip('/') == old or value.startswith(f'{old}/')):
+        return new_root.rstrip('/') + value[len(old) :]
+    return value
+
+
+def project_root() -> Path:
+    """Where ``configs/`` lies: the clone, or what a plain install keeps for MIM.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: If neither is there.
+
+    Example:
+        >>> (project_root() / 'configs/mask_rcnn_fasternet_s.py').is_file()
+        True
+    """
+    package = Path(__file__).resolve().parents[1]
+    for root in (package.parent, package / '.mim'):
+        if (root / MAIN_CONFIG).is_file():
+            return root
+    raise UserError(f'no configs beside {package} nor in its .mim: install mmfasternet with `pip install`, or clone it')

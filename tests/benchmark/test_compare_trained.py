@@ -1,0 +1,332 @@
+"""The study of backbones: its configs share one budget, it goes on where it was stopped, its report is arithmetic."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from helpers import made_up
+from helpers.project import ROOT, run_tool
+from mmengine.config import Config
+
+from mmfasternet.benchmark.comparison.trained import Study, is_recorded, learning_curves, only_one, run_study
+from mmfasternet.benchmark.comparison.trained_report import (
+    Outcome,
+    merge_seeds,
+    outcomes,
+    spread,
+    study_page,
+    verdict,
+    write_study,
+)
+from mmfasternet.benchmark.measure.latency import Protocol
+from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, find_row
+from mmfasternet.benchmark.records.records import new_document, read_records
+from mmfasternet.datasets import make_shapes
+from mmfasternet.engine.build import build_model
+from mmfasternet.engine.launch import Launcher
+from mmfasternet.errors import UserError
+
+TOOL = ROOT / 'tools/benchmark/compare_trained.py'
+FIRST = TRAINED_ROWS[0]
+
+
+@pytest.mark.parametrize('row', TRAINED_ROWS, ids=lambda row: row.name)
+def test_configs_differ_in_the_backbone_alone(row):
+    base = Config.fromfile(ROOT / 'configs/demo/_base_study.py').to_dict()
+    config = Config.fromfile(row.config_path).to_dict()
+    backbone, channels = config['model'].pop('backbone'), config['model']['neck'].pop('in_channels')
+    assert set(config.pop('custom_imports')['imports']) >= set(base.pop('custom_imports')['imports'])
+    assert config == base
+    # From random weights, all of them trained, with no path dropped.
+    assert backbone.get('init_cfg', {}).get('type') != 'Pretrained'
+    model = build_model(row.config_path)[1].train()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(module.training for module in model.backbone.modules())
+    # Each family has a class of its own for dropped paths.
+    assert not any(getattr(module, 'drop_prob', 0) for module in model.modules())
+    assert len(channels) == 4
+
+
+def test_rows_are_found_by_name_and_by_config():
+    assert find_row('trained_resnet18').label == 'ResNet18'
+    assert find_row(str(ROOT / 'configs/demo/trained_resnet18.py')) == find_row('trained_resnet18')
+    assert not {row.name for row in TRAINED_ROWS} & {row.name for row in ROWS}
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'train', 'test'),
+    [
+        (Launcher(), 'tools/train.py c.py --work-dir w --resume -x', 'tools/test.py c.py p.pth --work-dir w -x'),
+        (
+            Launcher('pytorch', gpus=8),
+            'tools/dist_train.sh c.py 8 --work-dir w --resume -x',
+            'tools/dist_test.sh c.py p.pth 8 --work-dir w -x',
+        ),
+        (
+            Launcher('slurm', gpus=8, partition='gpu'),
+            'tools/slurm_train.sh gpu w c.py w --resume -x',
+            'tools/slurm_test.sh gpu w c.py p.pth --work-dir w -x',
+        ),
+    ],
+    ids=lambda value: getattr(value, 'kind', ''),
+)
+def test_commands_of_a_launcher(launcher, train, test):
+    commands = launcher.train('c.py', 'w', ['-x']), launcher.test('c.py', 'p.pth', 'w', ['-x'])
+    assert [' '.join(command[1:]).replace(f'{ROOT}/', '') for command in commands] == [train, test]
+    assert all((ROOT / command[1]).is_file() for command in commands)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(kind='mpi'), 'launcher must be one of none, pytorch, slurm'),
+        (dict(gpus=0), 'at least 1 GPU'),
+        (dict(gpus=2), '2 GPUs need --launcher'),
+        (dict(kind='slurm'), 'belong together'),
+        (dict(partition='gpu'), 'belong together'),
+    ],
+)
+def test_launchers_that_do_not_fit(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Launcher(**arguments)
+
+
+def test_curves_of_a_training_that_was_stopped_and_gone_on_with(tmp_path):
+    def log(time, lines, end=''):
+        path = tmp_path / time / 'vis_data/scalars.json'
+        path.parent.mkdir(parents=True)
+        path.write_text(''.join(json.dumps(line) + '\n' for line in lines) + end)
+
+    ap = {'coco/bbox_mAP': 0.25, 'coco/segm_mAP': 0.2, 'step': 1}
+    # Killed in iteration 3 while it wrote a line, gone on with from the checkpoint of iteration 2.
+    log('20260101_000000', [dict(loss=3.0, iter=1), dict(loss=2.0, iter=2), ap, dict(loss=9.0, iter=3)], '{"loss": 8')
+    log('20260101_000100', [dict(loss=1.5, iter=3), dict(loss=1.0, iter=4), ap | {'coco/bbox_mAP': 0.5, 'step': 2}])
+    assert learning_curves(tmp_path) == dict(
+        loss=[[1, 3.0], [2, 2.0], [3, 1.5], [4, 1.0]], box_ap=[[1, 25.0], [2, 50.0]], mask_ap=[[1, 20.0], [2, 20.0]]
+    )
+
+
+def test_spread_across_backbones_and_between_seeds():
+    found = [
+        Outcome('A', (30.0, 31.0), (1.0, 1.0)),
+        Outcome('B', (40.0, 38.0), (2.0, 2.0)),
+        Outcome('C', (31.0,), (3.0,)),
+    ]
+    box = spread(found)
+    assert (box.across, box.seeds, box.ratio) == (8.5, 2.0, 4.25) and box.overlapping == [('A', 'C')]
+    assert spread(found, 'mask').ratio == float('inf')
+    # Without two seeds, or two backbones, there is nothing to say.
+    assert spread([Outcome('A', (30.0,), ()), Outcome('B', (40.0,), ())]) is None
+    assert spread(found[:1]) is None
+
+
+def document(*aps):
+    """Two backbones with all that the report needs."""
+    records = list(aps)
+    for name, giga, median in (('study_a', 10, 20.0), ('study_b', 11, 40.0)):
+        count = made_up.complexity(name, giga)
+        count['parts'] = dict(backbone=dict(params=9_000_000, flops_full=giga * 10**9))
+        records.append(count)
+        records += [made_up.latency(name, median, scope=scope) for scope in ('backbone', 'detector', 'end2end')]
+    return dict(new_document(made_up.CPU), records=records)
+
+
+def ap(row, box, seed, day=1):
+    curves = dict(loss=[[1, 3.0], [2, 100 - box]], box_ap=[[1, 10.0], [2, box]], mask_ap=[[1, 9.0], [2, box - 1]])
+    return made_up.ap(row, box, box - 2, day, seed=seed, epochs=2, curves=curves)
+
+
+TWO_SEEDS = [ap('study_a', 50.0, 0), ap('study_b', 60.0, 0), ap('study_a', 52.0, 1), ap('study_b', 61.0, 1)]
+
+
+def test_report_of_two_seeds(tmp_path):
+    written = write_study(document(*TWO_SEEDS), tmp_path)
+    assert set(written) == {
+        'study.md',
+        'index.html',
+        *(f'{name}.{form}' for name in ('study', 'curves', 'flops_latency') for form in ('png', 'svg')),
+    }
+    text = written['study.md'].read_text()
+    assert (
+        '| study_a | 51.0 (50.0 – 52.0) | 49.0 (48.0 – 50.0) | 9.0 | 50.0 | 10.00 | 26.00 | 20.0 | 20.0 | 20.0 |'
+        in text
+    )
+    assert 'range over 9.5 points, the seeds of one backbone over 2.0 at most. The ratio is 4.8, at least the 3' in text
+    assert (
+        'study_a and study_b, with 10.00 and 11.00 G multiply-adds, take 20.0 and 40.0 ms: 2.00 times as long' in text
+    )
+    assert 'study_b achieves 275 G multiply-adds per second and study_a 500, 1.8 times as many' in text
+    svg = written['study.svg'].read_text()
+    assert 'study_a' in svg and 'Pareto front of the means' in svg
+    # The page has the means, and nothing of other people's.
+    html = written['index.html'].read_text()
+    assert '"box_range": [50.0, 52.0]' in html and 'mean of the seeds 0, 1' in html
+    assert 'RTX 2080 Ti, Table 4' not in html and 'FasterNet-S' not in html
+
+
+def test_report_of_one_seed_says_what_it_lacks():
+    text = study_page(document(*TWO_SEEDS[:2]))
+    assert text.count('with one seed there is no spread to judge by') == 2 and '| study_b | 60.0 |' in text
+
+
+def test_one_backbone_that_fails_does_not_tell_the_others_apart():
+    text = verdict(
+        [Outcome('A', (50.0, 51.0), ()), Outcome('B', (52.0, 53.0), ()), Outcome('C', (10.0, 10.0), ())], 'box'
+    )
+    assert 'The ratio is 42.5, at least the 3' in text
+    assert 'due to C alone: without it the ratio is 2.0, **less than 3**, and the others can not all be told' in text
+    # Twice as far apart as the ratio asks for.
+    text = verdict([Outcome(name, (base, base + 1.0), ()) for name, base in dict(A=50, B=56, C=10).items()], 'box')
+    assert 'Without C, the lowest, it is 6.0.' in text
+
+
+def test_seeds_that_overlap_are_named():
+    text = study_page(
+        document(ap('study_a', 50.0, 0), ap('study_b', 51.0, 0), ap('study_a', 52.0, 1), ap('study_b', 53.0, 1))
+    )
+    assert 'The ratio is 0.5, **less than** the 3' in text
+    assert 'Seeds overlap, so that nothing is said of the order, for study_a and study_b.' in text
+
+
+def test_seeds_are_merged_into_their_mean():
+    merged = [record for record in merge_seeds(document(*TWO_SEEDS))['records'] if record['kind'] == 'ap']
+    assert [(record['box_ap'], record['mask_range']) for record in merged] == [
+        (51.0, [48.0, 50.0]),
+        (60.5, [58.0, 59.0]),
+    ]
+    assert outcomes(document(*TWO_SEEDS))[1] == Outcome('study_b', (60.0, 61.0), (58.0, 59.0))
+
+
+def test_nothing_to_draw_is_said(tmp_path):
+    with pytest.raises(UserError, match='nothing to draw .* no run is finished'):
+        write_study(document(), tmp_path)
+
+
+def test_records_of_another_budget_are_refused():
+    (run,) = Study((FIRST,), seeds=(0,), out_dir='nowhere').runs()
+    record = dict(kind='ap', row=FIRST.name, **run.budget())
+    assert is_recorded(run, dict(records=[record]))
+    assert not is_recorded(run, dict(records=[dict(record, seed=1)]))
+    with pytest.raises(UserError, match="another budget .*'epochs': 1.* name another --out-dir"):
+        is_recorded(run, dict(records=[dict(record, epochs=1)]))
+    (faster,) = Study((FIRST,), (0,), 'nowhere', {'optim_wrapper.optimizer.lr': 0.1, 'data_root': 'elsewhere/'}).runs()
+    with pytest.raises(UserError, match="another budget .*now it is .*'optim_wrapper.optimizer.lr': 0.1"):
+        is_recorded(faster, dict(records=[record]))
+
+
+def test_a_study_of_nothing_is_refused():
+    with pytest.raises(UserError, match='at least one backbone and one seed'):
+        Study((FIRST,), seeds=(), out_dir='nowhere')
+
+
+def test_two_backbones_of_one_name_are_refused():
+    with pytest.raises(UserError, match='two backbones of a study are called FasterNet-T0'):
+        Study((FIRST, find_row('fasternet_t0')), seeds=(0,), out_dir='nowhere')
+
+
+def test_one_at_a_time(tmp_path, capsys):
+    """What another process holds, as the training of a killed study does, is waited for."""
+    (tmp_path / 'lock').touch()
+    holder = subprocess.Popen(['flock', tmp_path / 'lock', 'sh', '-c', 'echo held; sleep 1'], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b'held\n'
+    with only_one(tmp_path):
+        assert holder.wait(timeout=1) == 0
+    assert 'waiting for' in capsys.readouterr().out
+
+
+def test_a_failing_training_ends_the_study_with_its_last_words(tmp_path, monkeypatch):
+    study = Study((FIRST,), seeds=(0,), out_dir=tmp_path)
+    words = [sys.executable, '-c', 'print("first"); print("error: the disk is full"); raise SystemExit(3)']
+    monkeypatch.setattr(Launcher, 'train', lambda *_: words)
+    for name in ('generate', 'count_missing'):
+        monkeypatch.setattr(f'mmfasternet.benchmark.comparison.trained.{name}', lambda *_: None)
+    counted = dict(new_document({}), records=[dict(kind='complexity', row=FIRST.name, flops_full=1)])
+    monkeypatch.setattr('mmfasternet.benchmark.comparison.trained.open_document', lambda *_: counted)
+    monkeypatch.setattr('mmfasternet.benchmark.comparison.trained.measure_latencies', lambda *_: counted)
+    with pytest.raises(
+        UserError, match='FasterNet-T0, seed 0 ended with status 3: error: the disk is full .*train.log'
+    ):
+        run_study(study, Protocol(shape=(64, 96)))
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_it_goes_on(tmp_path):
+    """Ctrl-C in the training, then SIGKILL of the study alone, then to the end: nothing twice, and nothing missing."""
+    command = [sys.executable, TOOL, '--quick', '--rows', FIRST.name]
+    command += ['--cfg-options', 'train_cfg.max_epochs=6', 'default_hooks.checkpoint.max_keep_ckpts=6']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    folder = tmp_path / 'work_dirs/compare_trained_quick/seed_0' / FIRST.name
+
+    def start_and(stop, once):
+        process = subprocess.Popen(
+            list(map(str, command)),
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell ignores Ctrl-C for what it runs in the background, and a child would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            text=True,
+        )
+        end = time.monotonic() + 120
+        while not (folder / once).exists():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        stop(process.pid)
+        return process.communicate()[0], process.returncode
+
+    output, status = start_and(lambda pid: os.killpg(pid, signal.SIGINT), 'epoch_1.pth')
+    assert status == 1 and 'stopped; the same command goes on from here' in output
+    assert not (folder / 'epoch_6.pth').exists()
+    _, status = start_and(lambda pid: os.kill(pid, signal.SIGKILL), 'epoch_2.pth')
+    assert status == -signal.SIGKILL
+    # The training lives: four more epochs take it longer than the next call takes to start, which waits for it.
+    last = run_tool(*command, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert 'waiting for the study, or the training' in last.stdout
+
+    records = read_records(tmp_path / 'work_dirs/compare_trained_quick/records.json')['records']
+    assert [record['kind'] for record in records] == ['complexity', *['latency'] * 3, 'ap']
+    assert [len(record['rounds']) for record in records if record['kind'] == 'latency'] == [1, 1, 1]
+    curves = records[-1]['curves']
+    assert records[-1]['epochs'] == 6 and [step for step, _ in curves['loss']] == list(range(1, 13))
+    # The validation of epoch 1 comes after its checkpoint, and may have been cut off.
+    assert [step for step, _ in curves['box_ap']][-5:] == [2, 3, 4, 5, 6]
+    # Two trainings: from the beginning, and from the first epoch on.
+    assert len(list(folder.glob('2*/vis_data'))) == 2
+
+
+@pytest.mark.slow
+def test_dry_run_resolves_every_step_on_coco(tmp_path):
+    """The generated pictures under COCO's names stand for COCO."""
+    root = make_shapes(tmp_path / 'coco', num_train=2, num_val=1)
+    for split in ('train', 'val'):
+        (root / split).rename(root / f'{split}2017')
+        (root / f'annotations/instances_{split}.json').rename(root / f'annotations/instances_{split}2017.json')
+    command = [TOOL, '--data', 'coco', '--dry-run', '--data-root', root, '--seeds', 2]
+    found = run_tool(*command, '--device', 'cpu', '--launcher', 'pytorch', '--gpus', 8)
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[-1] == 'nothing is missing'
+    commands = [line for line in lines if line.startswith('bash')]
+    assert len(commands) == 2 * 2 * len(ROWS)
+    assert f'tools/dist_train.sh {ROOT}/configs/mask_rcnn_fasternet_s.py 8 --work-dir ' in found.stdout
+    assert 'work_dirs/compare_trained_coco/seed_1/fasternet_s/epoch_12.pth 8' in found.stdout
+    assert all('--auto-scale-lr' in line for line in commands if 'dist_train.sh' in line)
+    assert not (ROOT / 'work_dirs/compare_trained_coco').exists()
+
+    (root / 'annotations/instances_val2017.json').unlink()
+    found = run_tool(
+        *command, '--rows', 'fasternet_s', '--launcher', 'slurm', '--partition', 'gpu', PATH='/usr/bin:/bin'
+    )
+    assert found.returncode == 1
+    assert 'srun is not on the PATH' in found.stderr
+    assert 'FasterNet-S, data for val' in found.stderr and 'instances_val2017.json missing' in found.stderr
+    assert ("device 'cuda:0' can not be used here" in found.stderr) != torch.cuda.is_available()
+    assert 'slurm_train.sh gpu fasternet_s' in found.stdout

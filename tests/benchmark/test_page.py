@@ -1,0 +1,235 @@
+"""The page in a browser: `pytest -m page`."""
+
+import shutil
+from dataclasses import dataclass, field
+
+import pytest
+from helpers.made_up import ap, documents, latency
+
+from mmfasternet.benchmark.comparison.report import write_report
+from mmfasternet.benchmark.report.table import collect, pareto_front
+
+pytestmark = pytest.mark.page
+NASTY = '<b>mine</b> <script>alert(1)</script> $x$'
+PUBLISHED, FLOPS = 'Published latency (ms, RTX 2080 Ti)', 'FLOPs as the paper counts (G multiply-adds)'
+
+
+@dataclass
+class Opened:
+    """A page in a window, with what it logged and asked for."""
+
+    page: object
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def points(self):
+        """Label and place of the points, read off the drawing's data."""
+        return self.page.evaluate(
+            """document.getElementById('plot').data.filter(trace => trace.hovertext).flatMap(trace => trace.x.map(
+                (x, i) => [trace.hovertext[i].split('<br>')[0], x, trace.y[i], trace.marker.symbol[i]]))"""
+        )
+
+    def column(self, title):
+        """Texts of a column of the table."""
+        titles = self.page.locator('#table thead th').all_inner_texts()
+        place = next(index for index, text in enumerate(titles, 1) if text.startswith(title))
+        return [text.strip() for text in self.page.locator(f'#table tbody tr > :nth-child({place})').all_inner_texts()]
+
+    def hover(self, index):
+        """Text that shows over a point."""
+        point = self.page.locator('#plot .scatterlayer .point').nth(index)
+        point.scroll_into_view_if_needed()
+        box = point.bounding_box()
+        self.page.mouse.move(0, 0)
+        self.page.mouse.move(box['x'] + box['width'] / 2, box['y'] + box['height'] / 2, steps=3)
+        self.page.wait_for_selector('#plot .hoverlayer .hovertext')
+        return self.page.locator('#plot .hoverlayer').text_content()
+
+
+@pytest.fixture(scope='module')
+def records(tmp_path_factory):
+    mine = [
+        latency('mine', 700.0, label=NASTY, flags=['load of <i>3.1</i>'], command=NASTY, family=NASTY),
+        ap('mine', 41.1, 38.0, label=NASTY),
+    ]
+    return documents(tmp_path_factory.mktemp('records'), *mine, ap('fasternet_s', 39.5, 36.7))
+
+
+@pytest.fixture(scope='module')
+def index(records, tmp_path_factory):
+    return write_report(records, tmp_path_factory.mktemp('report'))['index.html']
+
+
+@pytest.fixture(scope='module')
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which('chromium')
+    if chromium is None:
+        pytest.fail('chromium is missing: apt-get install chromium', pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    opened = []
+
+    def open_page(path, width=1400):
+        it = Opened(browser.new_page(viewport=dict(width=width, height=900)))
+        it.page.on('console', lambda message: it.messages.append(message.text))
+        it.page.on('pageerror', lambda error: it.messages.append(str(error)))
+        it.page.on('dialog', lambda dialog: (it.messages.append(dialog.message), dialog.dismiss()))
+        it.page.on('request', lambda request: it.requests.append(request.url))
+        it.page.goto(path.as_uri())
+        it.page.wait_for_selector('#plot .point')
+        opened.append((it, path))
+        return it
+
+    yield open_page
+    for it, path in opened:
+        assert it.messages == []
+        assert it.requests == [path.as_uri()]
+        it.page.close()
+
+
+@pytest.fixture
+def opened(open_page, index):
+    return open_page(index)
+
+
+def test_a_point_for_each_row_with_ap_on_each_machine(opened, records):
+    rows = collect(records).rows
+    with_ap = [row for row in rows if row.ap]
+    assert len(with_ap) == 18
+    # The user's own row was measured on one machine only.
+    assert opened.page.locator('#plot .scatterlayer .point').count() == len(opened.points()) == 2 * 17 + 1
+    assert opened.page.locator('#missing').inner_text() == (
+        'Not drawn, as no AP is known: FasterNet-T0, FasterNet-T1, FasterNet-T2.'
+    )
+
+
+def test_published_and_measured_markers(opened):
+    symbols = {label: symbol for label, *_, symbol in opened.points()}
+    assert symbols['<b>FasterNet-S</b>'] == 'circle' and symbols['<b>FasterNet-M</b>'] == 'circle-open'
+    legend = opened.page.locator('#plot .legend').text_content()
+    assert 'AP published' in legend and 'AP measured' in legend
+
+
+def test_hover_shows_figures_and_where_they_come_from(opened):
+    text = opened.hover(0).replace('\xa0', ' ')
+    for part in (
+        'FasterNet-S',
+        'box AP 39.5; mask AP 36.7',
+        'test.json, COCO val2017',
+        'box AP 39.9, 61.2 at IoU 0.50, 43.6 at 0.75',
+        'FasterNet, CVPR 2023, Table 4',
+        '54.3 ms on RTX 2080 Ti',
+        '258.0 G FLOPs',
+        'Some CPU, 2 threads: backbone, reference path',
+        '2026-01-01T00:00:00+00:00',
+        'python measure.py',
+    ):
+        assert part in text
+
+
+def test_axes(opened):
+    def place():
+        return next(point[1:3] for point in opened.points() if point[0] == '<b>FasterNet-M</b>')
+
+    opened.page.get_by_label('Horizontal axis').select_option(label=PUBLISHED)
+    assert place() == [71.4, 43.0]
+    opened.page.get_by_label('Vertical axis').select_option(label='Mask AP (%)')
+    assert place() == [71.4, 39.1]
+    assert '344.0 G FLOPs' in opened.hover(1)
+    opened.page.get_by_label('Horizontal axis').select_option(label=FLOPS)
+    assert place() == [344, 39.1]
+    assert opened.page.locator('#plot .xtitle').text_content() == FLOPS
+
+
+def test_pareto_front_is_that_of_the_tables(opened):
+    opened.page.get_by_label('Horizontal axis').select_option(label=PUBLISHED)
+    points = [point[1:3] for point in opened.points()]
+    front = opened.page.evaluate(
+        """document.getElementById('plot').data.filter(({name}) => name.startsWith('Pareto'))
+            .flatMap(({x, y}) => x.map((value, i) => [value, y[i]]))"""
+    )
+    assert front == [points[index] for index in pareto_front([tuple(point) for point in points])]
+
+
+def test_machines_go_and_come(opened):
+    columns = opened.page.locator('#table thead th')
+    before = opened.page.locator('#plot .scatterlayer .point').count(), columns.count()
+    opened.page.get_by_label('NVIDIA Some GPU', exact=True).uncheck()
+    assert opened.page.locator('#plot .scatterlayer .point').count() == before[0] - 17
+    assert columns.count() == before[1] - 2
+    assert not opened.page.get_by_role('heading', name='Machine: NVIDIA Some GPU').is_visible()
+    opened.page.get_by_label('Some CPU, 2 threads', exact=True).uncheck()
+    assert opened.page.locator('#plot .scatterlayer .point').count() == 0
+    assert '○ 39.9' in opened.column('Box AP')
+    opened.page.get_by_label('NVIDIA Some GPU', exact=True).check()
+    opened.page.get_by_label('Some CPU, 2 threads', exact=True).check()
+    assert (opened.page.locator('#plot .scatterlayer .point').count(), columns.count()) == before
+    assert '● 39.5' in opened.column('Box AP')
+
+
+@pytest.mark.parametrize('title', ['Published latency', 'Box AP', 'Latency (ms): Some CPU'])
+def test_numbers_sort_as_numbers_and_empty_cells_last(opened, title):
+    header = opened.page.locator('#table thead th').filter(has_text=title).first
+    for direction in ('ascending', 'descending'):
+        header.get_by_role('button').press('Enter')
+        assert header.get_attribute('aria-sort') == direction
+        texts = opened.column(title)
+        values = [float(text.lstrip('○● ').split()[0]) for text in texts if text]
+        assert values == sorted(values, reverse=direction == 'descending') and len(set(values)) > 9
+        assert not any(texts[len(values) :])
+
+
+def test_texts_sort(opened):
+    button = opened.page.get_by_role('button', name='Backbone', exact=True)
+    button.click()
+    names = opened.column('Backbone')
+    button.click()
+    assert opened.column('Backbone') == names[::-1]
+    assert names != names[::-1]
+
+
+def test_html_in_texts_is_text(opened):
+    assert NASTY in opened.column('Backbone')
+    assert opened.page.locator('#table b, #table i, #table script').count() == 0
+    opened.page.get_by_label('NVIDIA Some GPU', exact=True).uncheck()
+    count = opened.page.locator('#plot .scatterlayer .point').count()
+    text = opened.hover(count - 1)
+    assert NASTY in text and 'load of <i>3.1</i>' in text
+    assert NASTY in opened.page.locator('#plot .legend').text_content()
+    opened.page.locator('summary').first.click()
+    assert NASTY in opened.page.locator('details code').all_inner_texts()
+
+
+def test_controls_have_names_and_take_the_keyboard(opened):
+    for name in ('Horizontal axis', 'Vertical axis'):
+        opened.page.get_by_role('combobox', name=name).focus()
+    checkbox = opened.page.get_by_role('checkbox', name='NVIDIA Some GPU')
+    checkbox.focus()
+    opened.page.keyboard.press('Space')
+    assert not checkbox.is_checked()
+
+
+@pytest.mark.parametrize('width', [1400, 420])
+def test_fits_the_window(open_page, index, width):
+    opened = open_page(index, width)
+    opened.page.locator('details').first.evaluate('details => details.open = true')
+    assert opened.page.evaluate('document.documentElement.scrollWidth') <= width
+    assert opened.page.locator('#plot .main-svg').first.bounding_box()['width'] <= width
+    opened.page.set_viewport_size(dict(width=700, height=900))
+    opened.page.wait_for_timeout(1000)
+    assert opened.page.evaluate('document.documentElement.scrollWidth') <= 700
+    assert 600 < opened.page.locator('#plot .main-svg').first.bounding_box()['width'] <= 700
+
+
+def test_published_alone(open_page, tmp_path):
+    opened = open_page(write_report([], tmp_path)['index.html'])
+    assert opened.page.locator('#plot .scatterlayer .point').count() == 12
+    assert opened.page.locator('#x option').all_inner_texts() == [PUBLISHED]

@@ -1,0 +1,351 @@
+"""Exported files: the model's values in two runtimes, in stock operators, at sizes that the export never saw."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.project import ROOT, run_tool
+
+from mmfasternet.benchmark.comparison.ap import newest_metrics
+from mmfasternet.benchmark.measure.paths import randomize_norms
+from mmfasternet.engine.build import build_model
+from mmfasternet.errors import UserError
+
+if torch.__version__ < (2, 6):
+    pytest.skip('the export is promised on the default package set alone', allow_module_level=True)
+
+import onnx
+import onnxruntime
+import openvino
+import skimage
+from torch import Tensor, nn
+
+from mmfasternet.deploy import export, optimize_for_inference
+from mmfasternet.deploy.export import export_onnx
+from mmfasternet.deploy.mask_rcnn import MaskRCNNGraph, paste
+from mmfasternet.deploy.verify import check_detections, check_maps, predict
+
+CONFIG = ROOT / 'configs/mask_rcnn_fasternet_t0.py'
+# The same with fewer blocks, and fewer channels behind the backbone, for speed.
+SLIM = """
+model = dict(
+    backbone=dict(_delete_=True, type='FasterNet', arch=dict(embed_dims=40, depths=(1, 1, 2, 1))),
+    neck=dict(out_channels=32),
+    rpn_head=dict(in_channels=32, feat_channels=32),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=32),
+        bbox_head=dict(in_channels=32, fc_out_channels=128, num_classes=6),
+        mask_roi_extractor=dict(out_channels=32),
+        mask_head=dict(num_convs=1, in_channels=32, conv_out_channels=32, num_classes=6),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300), rcnn=dict(max_per_img=60)),
+)
+"""
+# Makes random heads decided: objects of several classes in any picture, with scores that rounding leaves in order.
+LOUDER = {'rpn_head.rpn_cls': 3, 'roi_head.bbox_head.fc_cls': 10, 'roi_head.mask_head.conv_logits': 10}
+
+
+def write_config(path: Path, text: str) -> Path:
+    path.write_text(f'_base_ = {str(CONFIG)!r}\n{text}\n')
+    return path
+
+
+@pytest.fixture(scope='module')
+def slim(tmp_path_factory) -> Path:
+    return write_config(tmp_path_factory.mktemp('config') / 'slim.py', SLIM)
+
+
+@pytest.fixture(scope='module')
+def model(slim) -> nn.Module:
+    torch.manual_seed(2)
+    model = build_model(slim)[1].requires_grad_(False)
+    randomize_norms(model)
+    for name, factor in LOUDER.items():
+        model.get_submodule(name).weight.mul_(factor)
+    return model
+
+
+@pytest.fixture(scope='module')
+def checkpoint(model, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('checkpoint') / 'epoch_1.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def exported(slim, checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('exported')
+    return {part: export_onnx(slim, folder / f'{part}.onnx', part, str(checkpoint)) for part in export.PARTS}
+
+
+def load(runtime: str, content: bytes) -> Callable[[Tensor], list[np.ndarray]]:
+    """A function of an image that runs a file."""
+    if runtime == 'onnxruntime':
+        session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+        return lambda image: session.run(None, {'image': image.numpy()})
+    core = openvino.Core()
+    # On some CPUs it would compute in bfloat16 otherwise.
+    compiled = core.compile_model(core.read_model(content), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    return lambda image: list(compiled(image.numpy()).values())
+
+
+@pytest.fixture(scope='module', params=['onnxruntime', 'openvino'])
+def runtime(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def run(runtime, exported) -> dict:
+    return {part: load(runtime, file.path.read_bytes()) for part, file in exported.items()}
+
+
+@pytest.mark.parametrize('size', [(1, 3, 32, 32), (3, 3, 67, 93), (2, 3, 224, 160)])
+@torch.no_grad()
+def test_maps(run, model, size):
+    image = torch.randn(size)
+    maps = model.backbone(image)
+    check_maps(run['backbone'](image), [out.numpy() for out in maps])
+    check_maps(run['neck'](image), [out.numpy() for out in model.neck(maps)])
+
+
+@pytest.mark.parametrize(
+    'name, size', [('astronaut', (512, 512)), ('coffee', (201, 333)), ('chelsea', (300, 451)), ('chelsea', (33, 120))]
+)
+def test_detections_are_those_of_mmdet(run, model, name, size):
+    picture = skimage.transform.resize(getattr(skimage.data, name)(), size, preserve_range=True)
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    expected, found = predict(model, image), run['detector'](image)
+    check_detections(found, expected)
+    boxes, scores, labels, masks = found
+    assert len(boxes) == 60 and len(set(labels)) > 3 and masks.any(axis=(1, 2)).mean() > 0.9
+    assert labels.dtype == np.int64 and masks.dtype == bool and masks.shape[1:] == size
+    assert (np.diff(scores) <= 0).all()
+
+
+def test_the_inference_form_finds_the_same(model):
+    picture = torch.from_numpy(skimage.data.coffee()[:201, :333].copy()).permute(2, 0, 1)[None].float()
+    expected = predict(model, picture)
+    assert len(expected[0]) == 60
+    check_detections(predict(optimize_for_inference(model), picture), expected)
+
+
+def test_nothing_found(runtime, exported):
+    """Where the box head is sure of the background, everything is empty and has its shape."""
+    graph = onnx.load(exported['detector'].path)
+    (bias,) = (tensor for tensor in graph.graph.initializer if tensor.name.endswith('bbox_head.fc_cls.bias'))
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[-1] = 1000
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    found = load(runtime, graph.SerializeToString())(torch.zeros(1, 3, 64, 70))
+    assert [array.shape for array in found] == [(0, 4), (0,), (0,), (0, 64, 70)]
+
+
+def test_files_are_whole_and_of_stock_operators(exported):
+    for part, file in exported.items():
+        graph = onnx.load(file.path, load_external_data=False)
+        assert [(opset.domain, opset.version) for opset in graph.opset_import] == [('', export.OPSET)]
+        assert not graph.functions and {node.domain for node in graph.graph.node} == {''}
+        assert all(not tensor.external_data for tensor in graph.graph.initializer)
+        assert [path.name for path in file.path.parent.glob(f'*{part}*')] == [f'{part}.onnx']
+        # Nothing of the machine that it was made on.
+        assert str(ROOT).encode() not in file.path.read_bytes() and os.sep + 'site-packages' not in str(
+            graph.graph.node
+        )
+    assert exported['detector'].inputs == dict(image='float32 (1, 3, height, width)')
+    assert exported['detector'].outputs == dict(
+        boxes='float32 (detections, 4)',
+        scores='float32 (detections)',
+        labels='int64 (detections)',
+        masks='bool (detections, height, width)',
+    )
+    assert exported['detector'].operators['NonMaxSuppression'] == 2
+    assert exported['detector'].difference.startswith('60 detections')
+    classes = {entry.key: json.loads(entry.value) for entry in graph.metadata_props}['classes']
+    assert len(classes) == 80 and classes[:2] == ['person', 'bicycle']
+
+
+def test_example_without_torch(exported, tmp_path):
+    picture, drawn = tmp_path / 'cat.png', tmp_path / 'drawn.png'
+    skimage.io.imsave(picture, skimage.data.chelsea()[:200, :300])
+    command = ['detect_onnx.py', str(exported['detector'].path), str(picture), str(drawn), '--resize', '160', '200']
+    without = (
+        "import runpy, sys; sys.modules['torch'] = None; sys.argv = {!r}; runpy.run_path({!r}, run_name='__main__')"
+    )
+    script = str(ROOT / 'docs/examples/detect_onnx.py')
+    done = run_tool(sys.executable, '-c', without.format(command, script))
+    assert done.returncode == 0, done.stderr
+    *found, last = done.stdout.splitlines()
+    assert last == f'{len(found)} objects drawn in {drawn}' and len(found) > 5
+    assert skimage.io.imread(drawn).shape == (133, 200, 3)
+
+
+@pytest.mark.slow
+def test_example_of_the_inference_forms_ap(tiny_config, tmp_path):
+    """That of the model as it is, to the digit that is printed."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config)[1]
+    randomize_norms(model)
+    # Decided heads, so that something is found.
+    for name, factor in LOUDER.items():
+        model.get_submodule(name).weight.data.mul_(factor)
+    checkpoint = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    done = run_tool(ROOT / 'docs/examples/ap_optimized.py', tiny_config, checkpoint)
+    assert done.returncode == 0, done.stderr
+    optimized = dict(line.split() for line in done.stdout.splitlines() if line.startswith('coco/'))
+    done = run_tool(ROOT / 'tools/test.py', tiny_config, checkpoint)
+    assert done.returncode == 0, done.stderr
+    expected = json.loads(newest_metrics(tmp_path / 'work').read_text())
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(optimized)
+    for name, value in optimized.items():
+        assert abs(float(value) - expected[name]) <= 0.001
+
+
+def test_example_of_ap(exported, tiny_config):
+    done = run_tool(ROOT / 'docs/examples/ap_onnx.py', tiny_config, exported['detector'].path)
+    assert done.returncode == 0, done.stderr
+    metrics = dict(line.split() for line in done.stdout.splitlines() if line.startswith('coco/'))
+    assert 0 <= float(metrics['coco/bbox_mAP']) < 0.1 and 0 <= float(metrics['coco/segm_mAP']) < 0.1
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('pictures')
+    for name in ('astronaut', 'chelsea', 'coffee', 'rocket'):
+        skimage.io.imsave(folder / f'{name}.png', getattr(skimage.data, name)()[:300, :400])
+    return folder
+
+
+@torch.no_grad()
+def test_int8_backbone(slim, checkpoint, model, exported, pictures, tmp_path):
+    """In both runtimes, about the maps of float32, in a file of less than half the size."""
+    file = export_onnx(slim, tmp_path / 'int8.onnx', 'backbone', str(checkpoint), int8=pictures)
+    size = file.path.stat().st_size
+    assert file.operators['QuantizeLinear'] > 20 and size < 0.5 * exported['backbone'].path.stat().st_size
+    picture = torch.from_numpy(skimage.data.coffee()[:160, :224].copy()).permute(2, 0, 1).flip(0)
+    image = model.data_preprocessor(dict(inputs=[picture]))['inputs']
+    expected = [out.numpy() for out in model.backbone(image)]
+    for runtime in ('onnxruntime', 'openvino'):
+        for ours, exact in zip(load(runtime, file.path.read_bytes())(image), expected, strict=True):
+            assert 1e-4 < abs(ours - exact).mean() / abs(exact).mean() < 0.1
+
+
+@pytest.mark.slow
+def test_int8_detector(slim, checkpoint, pictures, tmp_path):
+    file = export_onnx(slim, tmp_path / 'int8.onnx', 'detector', str(checkpoint), int8=pictures / 'coffee.png')
+    graph = onnx.load(file.path)
+    onnx.checker.check_model(graph, full_check=True)
+    assert 'classes' in {entry.key for entry in graph.metadata_props}
+    picture = torch.from_numpy(skimage.data.coffee()[:201, :333].copy()).permute(2, 0, 1)[None].float()
+    boxes, scores, labels, masks = load('onnxruntime', file.path.read_bytes())(picture)
+    assert len(boxes) == 60 and labels.dtype == np.int64 and masks.shape == (60, 201, 333) and masks.any()
+
+
+def test_int8_needs_pictures(slim, tmp_path):
+    with pytest.raises(UserError, match='no picture in'):
+        export_onnx(slim, tmp_path / 'int8.onnx', 'backbone', int8=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tool(mistake_of, tmp_path):
+    out = tmp_path / 'new' / 'backbone.onnx'
+    done = run_tool(ROOT / 'tools/export.py', CONFIG, '--part', 'backbone', '--out', out, COLUMNS='200')
+    assert done.returncode == 0, done.stderr
+    for words in ('18', 'image: float32 (batch, 3, height, width)', 'Conv 43', 'maps differ by at most'):
+        assert words in done.stdout
+    assert out.is_file()
+    sentence = mistake_of(ROOT / 'tools/export.py', CONFIG, '--out', tmp_path / 'detector.pt')
+    assert sentence.startswith('error: the file must be named *.onnx')
+
+
+def test_a_file_that_is_not_the_model_is_not_written(slim, exported, monkeypatch, tmp_path):
+    monkeypatch.setattr(export, 'to_onnx', lambda *arguments: onnx.load(exported['backbone'].path))
+    with pytest.raises(
+        UserError, match=r'the exported graph is not the model.* maps that differ by .* nothing is writ'
+    ):
+        export_onnx(slim, tmp_path / 'backbone.onnx', 'backbone')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda found: found[0].__iadd__(0.02), 'boxes that differ by 2.0e-02 pixels'),
+        (lambda found: found[1].__iadd__(0.01), r'scores that differ by 1\.0e-02'),
+        (lambda found: found[2].__iadd__(1), 'other detections'),
+        (lambda found: found[3].__setitem__((0, slice(0, 4)), True), 'a mask that differs in 32 pixels'),
+    ],
+)
+def test_other_detections_are_seen(change, message):
+    boxes = np.array([[0, 0, 5, 5], [2, 3, 7, 7]], np.float32)
+    expected = [boxes, np.array([0.9, 0.8]), np.array([1, 2]), np.zeros((2, 8, 8), bool)]
+    found = [array[::-1].copy() for array in expected]
+    assert check_detections(found, expected).startswith('2 detections: boxes differ by at most 0.0e+00')
+    change(found)
+    with pytest.raises(UserError, match=message):
+        check_detections(found, expected)
+    with pytest.raises(UserError, match='1 detections, not 2'):
+        check_detections([array[:1] for array in found], expected)
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ("model = dict(roi_head=dict(mask_head=None, mask_roi_extractor=None), type='FasterRCNN')", 'a FasterRCNN'),
+        ("model = dict(rpn_head=dict(type='GARPNHead'))", 'can not be built'),
+        ("model = dict(roi_head=dict(type='DoubleHeadRoIHead', reg_roi_scale_factor=1.3))", 'its roi_head is a Double'),
+        ("model = dict(test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms'))))", r'it has test_cfg.rcnn.nms=.*soft_nms'),
+        ('model = dict(test_cfg=dict(rpn=dict(nms_pre=0)))', 'it has test_cfg.rpn.nms_pre=0, not a limit'),
+        ('model = dict(test_cfg=dict(rcnn=dict(mask_thr_binary=-1)))', 'masks of grey levels'),
+        ("model = dict(roi_head=dict(bbox_roi_extractor=dict(roi_layer=dict(pool_mode='max'))))", 'not RoIAlign that'),
+    ],
+)
+def test_other_detectors_are_refused(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        export_onnx(write_config(tmp_path / 'other.py', text), tmp_path / 'detector.onnx')
+
+
+def test_preprocessors(model, tmp_path):
+    """Without a conversion the model sees blue, green, red, and without a mean the pixels as they are."""
+    image = 255 * torch.rand(1, 3, 33, 47)
+    for text, of in (
+        ('bgr_to_rgb=False, pad_value=2, pad_size_divisor=8', lambda x, p: (x.flip(1) - p.mean) / p.std),
+        ('mean=None, std=None, pad_size_divisor=1', lambda x, p: x),
+    ):
+        path = write_config(tmp_path / 'other.py', f'model = dict(data_preprocessor=dict({text}))')
+        other = build_model(path)[1]
+        normalized = MaskRCNNGraph(other).normalize(image)
+        bgr = [image[0].flip(0)]
+        assert torch.equal(normalized, other.data_preprocessor(dict(inputs=bgr))['inputs'])
+        assert torch.equal(normalized[:, :, :33, :47], of(image, other.data_preprocessor))
+
+
+def test_a_box_without_width_has_an_empty_mask():
+    boxes = torch.tensor([[8.0, 0.0, 8.0, 6.0], [2.0, 0.0, 6.0, 6.0]])
+    empty, whole = paste(torch.ones(2, 4, 4), boxes, (6, 8)) >= 0.5
+    assert not empty.any() and whole.sum() == 24
+
+
+def test_wrong_use(checkpoint, tmp_path, monkeypatch):
+    other = ROOT / 'configs/mask_rcnn_fasternet_t1.py'
+    neckless = write_config(tmp_path / 'neckless.py', "model = dict(type='MaskRCNN', neck=None)")
+    for arguments, message in (
+        ((CONFIG, 'a.onnx', 'head'), "part must be one of backbone, neck, detector, but got 'head'"),
+        ((other, 'a.onnx', 'backbone', str(checkpoint)), 'does not fit this MaskRCNN'),
+        ((tmp_path / 'none.py', 'a.onnx'), 'does not exist'),
+        ((neckless, 'a.onnx', 'neck'), 'has no neck'),
+    ):
+        with pytest.raises(UserError, match=message):
+            export_onnx(*arguments)
+    monkeypatch.setattr(export, 'to_onnx', lambda *arguments: onnx.ModelProto())
+    monkeypatch.setattr(export, 'compare', lambda *arguments: 'nothing')
+    with pytest.raises(UserError, match='can not write /dev/null/a.onnx'):
+        export_onnx(CONFIG, '/dev/null/a.onnx', 'backbone')
+    monkeypatch.setattr(torch.onnx, 'export', lambda model, args, f: None)
+    with pytest.raises(UserError, match='is too old .* promised on the default package set'):
+        export_onnx(CONFIG, 'a.onnx', 'backbone')

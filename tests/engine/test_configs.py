@@ -1,0 +1,128 @@
+"""The COCO configs resolve to the paper's recipe, build, and follow the data."""
+
+import pytest
+import yaml
+from helpers.project import ROOT
+from mmengine.registry import MODELS, init_default_scope
+
+from mmfasternet import FasterNet
+from mmfasternet.engine.config import load_config, move_data_root
+from mmfasternet.errors import UserError
+
+CONFIGS = ROOT / 'configs'
+ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
+FOLDERS = ('baselines', 'classification', 'detection', 'segmentation')
+# Trainable parameters in millions: Table 4 of the paper, its three rows with FasterNet.
+PAPER_PARAMS = dict(s=49.0, m=71.2, l=110.9)
+
+
+def coco_config(arch: str, suffix: str = ''):
+    return load_config(CONFIGS / f'mask_rcnn_fasternet_{arch}{suffix}.py')
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_recipe_of_the_paper(arch):
+    cfg = coco_config(arch)
+    learning_rate = 1e-4 if arch in 'ml' else 2e-4
+    assert cfg.optim_wrapper == dict(
+        type='OptimWrapper', optimizer=dict(type='AdamW', lr=learning_rate, weight_decay=1e-4)
+    )
+    assert cfg.train_cfg.max_epochs == 12
+    warm_up, steps = cfg.param_scheduler
+    assert warm_up == dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500)
+    assert steps == dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1)
+    assert cfg.train_dataloader.batch_size == 2 and cfg.auto_scale_lr == dict(enable=False, base_batch_size=16)
+    resize, flip = cfg.train_dataloader.dataset.pipeline[2:4]
+    assert resize == dict(type='Resize', scale=(1333, 800), keep_ratio=True)
+    assert flip == dict(type='RandomFlip', prob=0.5)
+    assert cfg.load_from is None and cfg.runner_type == 'StrictRunner'
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_backbone_of_the_paper(arch):
+    """Nothing frozen, BN in train mode, the variant's drop path, ImageNet weights of that variant."""
+    backbone = coco_config(arch).model.backbone
+    assert set(backbone) == {'type', 'arch', 'init_cfg'}
+    assert backbone.init_cfg.type == 'Pretrained'
+    assert f'/fasternet_{arch}-epoch.' in backbone.init_cfg.checkpoint
+    model = FasterNet(arch=backbone.arch).train()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(module.training for module in model.modules())
+    drop_path = dict(t0=0, t1=0.02, t2=0.05, s=0.15, m=0.2, l=0.3)[arch]
+    last = model.stages[-1].blocks[-1].drop_path
+    assert getattr(last, 'drop_prob', 0) == pytest.approx(drop_path)
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_detector_builds_offline(arch):
+    cfg = coco_config(arch)
+    cfg.model.backbone.init_cfg = None
+    init_default_scope('mmdet')
+    detector = MODELS.build(cfg.model)
+    outs = FasterNet.arch_settings[arch]['embed_dims']
+    assert [conv.conv.in_channels for conv in detector.neck.lateral_convs] == [outs * 2**i for i in range(4)]
+    if arch in PAPER_PARAMS:
+        trainable = sum(p.numel() for p in detector.parameters() if p.requires_grad)
+        assert trainable / 1e6 == pytest.approx(PAPER_PARAMS[arch], abs=0.05)
+
+
+@pytest.mark.parametrize('arch', ['s', 'm', 'l'])
+def test_3x_differs_in_schedule_and_scale_alone(arch):
+    once, thrice = coco_config(arch).to_dict(), coco_config(arch, '_3x').to_dict()
+    differing = {key for key in once.keys() | thrice.keys() if once.get(key) != thrice.get(key)}
+    assert differing == {'train_cfg', 'param_scheduler', 'train_pipeline', 'train_dataloader', 'work_dir'}
+    assert thrice['train_cfg']['max_epochs'] == 36 and thrice['param_scheduler'][1]['milestones'] == [27, 33]
+    resize = thrice['train_dataloader']['dataset']['pipeline'][2]
+    assert resize == dict(type='RandomResize', scale=[(1333, 640), (1333, 800)], keep_ratio=True)
+
+
+@pytest.mark.parametrize('how', ['option', 'environment', 'both'])
+def test_data_root_moves_every_path(how, monkeypatch):
+    options = dict(data_root='/elsewhere/coco/') if how != 'environment' else None
+    if how != 'option':
+        monkeypatch.setenv('MMDET_DATASETS', '/elsewhere/coco' if how == 'environment' else '/overruled')
+    cfg = load_config(CONFIGS / 'mask_rcnn_fasternet_s.py', options)
+    assert cfg.val_evaluator.ann_file == '/elsewhere/coco/annotations/instances_val2017.json'
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.data_root.rstrip('/') == '/elsewhere/coco'
+    assert 'data/coco' not in cfg.pretty_text
+
+
+def test_move_data_root_leaves_neighbours_alone():
+    config = dict(a='data/coco', b=['data/coco/x', ('data/coco2/x', 3)], c='some data/coco/')
+    assert move_data_root(config, 'data/coco/', 'new/') == dict(
+        a='new', b=['new/x', ('data/coco2/x', 3)], c='some data/coco/'
+    )
+    assert config['a'] == 'data/coco'
+
+
+def test_missing_config_is_one_sentence():
+    with pytest.raises(UserError, match=r'config no/such\.py does not exist'):
+        load_config('no/such.py')
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr('mmfasternet.engine.config.find_spec', lambda name: None)
+    with pytest.raises(UserError, match=r'needs mmdet, which is not installed: pip install onedl-mmdetection'):
+        coco_config('t0')
+
+
+def test_basenames_are_unique():
+    """MIM looks configs up by basename."""
+    names = [path.name for path in CONFIGS.rglob('*.py')]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_metafile_names_what_exists():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    models = [model for path in index['Import'] for model in yaml.safe_load((ROOT / path).read_text())['Models']]
+    # Demos and bases are not listed.
+    listed = [*CONFIGS.glob('*.py'), *(path for folder in FOLDERS for path in (CONFIGS / folder).glob('*.py'))]
+    assert sorted(model['Config'] for model in models) == sorted(path.relative_to(ROOT).as_posix() for path in listed)
+    for model in models:
+        for result in model.get('Results', []):
+            assert 'published' in result['Figures']
+    published = {model['Name']: [r['Metrics'] for r in model['Results']] for model in models if 'Results' in model}
+    assert published['mask_rcnn_fasternet_s'] == [{'box AP': 39.9}, {'mask AP': 36.9}]
+    assert published['mask_rcnn_fasternet_m'] == [{'box AP': 43.0}, {'mask AP': 39.1}]
+    assert published['mask_rcnn_fasternet_l'] == [{'box AP': 44.0}, {'mask AP': 39.9}]

@@ -1,0 +1,165 @@
+import dataclasses
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import cv2
+import mmengine
+import numpy as np
+import pytest
+import torch
+from helpers.project import ROOT
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmfasternet.benchmark.paper.records import read_study
+from mmfasternet.datasets import draw_sheet, make_shapes
+from mmfasternet.engine.config import load_config
+
+CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return make_shapes(tmp_path_factory.mktemp('data') / 'shapes', num_train=2, num_val=3)
+
+
+def results_of(data, **changes):
+    """The truth, in the form that mmdet's test.py dumps predictions in."""
+    coco = json.loads((data / 'annotations/instances_val.json').read_text())
+    results = []
+    for image in coco['images']:
+        annotations = [annotation for annotation in coco['annotations'] if annotation['image_id'] == image['id']]
+        instances = dict(
+            labels=torch.tensor([annotation['category_id'] - 1 for annotation in annotations]),
+            scores=torch.full((len(annotations),), 0.9),
+            masks=[annotation['segmentation'] for annotation in annotations],
+        )
+        results.append(dict(img_id=image['id'], pred_instances=dict(instances, **changes)))
+    return results
+
+
+def test_config_steps_once(data, tmp_path):
+    cfg = load_config(CONFIG, dict(data_root=str(data)), str(tmp_path))
+    assert cfg.val_evaluator.ann_file == f'{data}/annotations/instances_val.json'
+    init_default_scope(cfg.default_scope)
+    cfg.train_dataloader.batch_size = 2
+    runner = Runner.from_cfg(cfg)
+    before = {name: parameter.clone() for name, parameter in runner.model.named_parameters()}
+    batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+    assert batch['inputs'][0].shape == (3, 192, 256)
+    losses = runner.model.train().train_step(batch, runner.build_optim_wrapper(cfg.optim_wrapper))
+    assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask'} <= losses.keys()
+    assert all(torch.isfinite(loss).all() for loss in losses.values())
+    assert all((parameter != before[name]).any() for name, parameter in runner.model.named_parameters())
+
+
+def test_sheet_shows_truth_and_predictions(data, tmp_path):
+    annotations, pictures = data / 'annotations/instances_val.json', data / 'val'
+    sheet = draw_sheet(results_of(data), annotations, pictures, tmp_path / 'sheet.png')
+    perfect = cv2.imread(str(sheet))
+    assert perfect.shape == (2 * (288 + 34), 4 * (384 + 12), 3)  # three pictures in two rows of two pairs
+    truth, predicted = np.split(perfect[:322, :792], 2, 1)
+    assert (truth == predicted).mean() > 0.9  # but for the title and the scores
+    assert (perfect[322:, 792:] == 255).all()
+
+    nothing = cv2.imread(str(draw_sheet(results_of(data), annotations, pictures, sheet, score=0.95)))
+    truth_again, predicted = np.split(nothing[:322, :792], 2, 1)
+    assert (truth_again == truth).all() and (predicted == truth).mean() < 0.9
+
+    one = draw_sheet(results_of(data), annotations, pictures, sheet, count=1)
+    assert cv2.imread(str(one)).shape == (322, 1584, 3)
+
+
+def test_sheet_without_the_picture(data, tmp_path):
+    with pytest.raises(OSError, match='000001.png is no picture that can be read'):
+        draw_sheet(results_of(data), data / 'annotations/instances_val.json', tmp_path, tmp_path / 'sheet.png')
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """The demo in an empty folder; instead of the commands it calls, their results."""
+    spec = importlib.util.spec_from_file_location('demo', ROOT / 'tools/demo.py')
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['demo.py', '--quick'])
+
+    def run(command):
+        demo.commands.append(command)
+        options = dict(zip(command, command[1:], strict=False))
+        work, data = Path(options['--work-dir']), Path('data/shapes_quick')
+        work.mkdir(parents=True, exist_ok=True)
+        if command[1].endswith('train.py'):
+            torch.save({}, work / 'epoch_1.pth')
+        else:
+            run = work / f'20240101_00000{len(demo.commands)}'
+            run.mkdir()
+            metrics = {'coco/bbox_mAP': len(demo.commands) / 10, 'coco/segm_mAP': 0.375, 'mIoU': 81.25}
+            (run / f'{run.name}.json').write_text(json.dumps(metrics))
+            if options['--out'].endswith('.pkl'):
+                mmengine.dump(results_of(data), options['--out'])
+            else:
+                shutil.copytree(data / 'semantic/val', options['--out'])
+        return subprocess.CompletedProcess(command, demo.status)
+
+    demo.commands, demo.status = [], 0
+    monkeypatch.setattr(demo.subprocess, 'run', run)
+    # It asks git, by a command too.
+    monkeypatch.setattr(demo, 'provenance', lambda: dict(date='2026-01-01T00:00:00', commit=None, command='demo.py'))
+    return demo
+
+
+def test_demo_calls_its_parts_and_reports(demo, capfd):
+    demo.main()
+    train, test = demo.commands
+    assert train[:3] == [sys.executable, str(ROOT / 'tools/train.py'), str(CONFIG)]
+    checkpoint = 'work_dirs/mask_rcnn_fasternet_t0_shapes_quick/epoch_1.pth'
+    if any(metadata.distributions(name='onedl-mim')):
+        assert test[1:6] == ['test', 'mmfasternet', str(CONFIG), '--checkpoint', checkpoint]
+    else:  # openmim misses a checkout
+        assert test[1:4] == [str(ROOT / 'tools/test.py'), str(CONFIG), checkpoint]
+    assert '--resume' in train and 'data_root=data/shapes_quick/' in train and 'data_root=data/shapes_quick/' in test
+    printed = capfd.readouterr().out
+    for words in ('0.200', '0.375', 'occluded', 'box AP', 'mask AP', 'sheet.png', 'together'):
+        assert words in printed
+    assert Path('work_dirs/mask_rcnn_fasternet_t0_shapes_quick/sheet.png').is_file()
+    (record,) = read_study('work_dirs/mask_rcnn_fasternet_t0_shapes_quick/records.json', 'demo')['records']
+    assert record['row'] == CONFIG.stem and record['figures'].items() >= dict(box_ap=0.2, mask_ap=0.375).items()
+    assert set(record['figures']) >= {'generate_s', 'train_s', 'test_s', 'draw_s'}
+
+    demo.main()  # again: the AP of the newest test counts
+    assert '0.400' in capfd.readouterr().out
+
+
+def test_demo_of_segmentation(demo, monkeypatch, capfd):
+    monkeypatch.setattr(sys, 'argv', ['demo.py', 'segmentation', '--quick'])
+    demo.main()
+    train, test = demo.commands
+    config = str(ROOT / 'configs/demo/semantic_fpn_fasternet_t0_shapes.py')
+    assert config in train and config in test and 'train_cfg.max_iters=2' in train
+    printed = capfd.readouterr().out
+    assert 'mIoU' in printed and '0.812' in printed and 'box AP' not in printed
+    assert Path('work_dirs/semantic_fpn_fasternet_t0_shapes_quick/sheet.png').is_file()
+
+
+@pytest.mark.parametrize('task, metrics', [('detection', 'box AP and mask AP'), ('segmentation', 'mIoU')])
+def test_whole_demo_fails_below_its_floor(demo, monkeypatch, task, metrics):
+    monkeypatch.setattr(sys, 'argv', ['demo.py', task])
+    monkeypatch.setattr(demo, 'make_shapes', lambda root, **_: make_shapes('data/shapes_quick', num_train=2, num_val=3))
+    monkeypatch.setattr(demo, 'statistics_table', lambda root: '')
+    draw = dataclasses.replace(demo.TASKS[task], floor=0.82, draw=lambda predictions, data, sheet: sheet)
+    monkeypatch.setitem(demo.TASKS, task, draw)
+    with pytest.raises(SystemExit, match=f'demo: {metrics} should reach 0.82'):
+        demo.main()
+
+
+def test_demo_ends_with_the_first_failure(demo):
+    demo.status = 3
+    with pytest.raises(SystemExit, match=r'ended with status 3: .*train\.py'):
+        demo.main()
+    assert len(demo.commands) == 1

@@ -1,0 +1,135 @@
+"""The detectors' configs are their zoo's recipes but for the backbone, build, learn and predict."""
+
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+from helpers.batches import two_pictures
+from helpers.project import ROOT
+from helpers.recipes import leaves, unlike
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+
+from mmfasternet import FasterNet
+from mmfasternet.engine.config import load_config
+
+CONFIGS = ROOT / 'configs/detection'
+ZOO = Path(mmdet.__file__).parent / '.mim/configs'
+RECIPES = dict(
+    faster_rcnn_fasternet_s='faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    retinanet_fasternet_s='retinanet/retinanet_r50_fpn_1x_coco.py',
+    fcos_fasternet_s='fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
+    atss_fasternet_s='atss/atss_r50_fpn_1x_coco.py',
+    cascade_mask_rcnn_fasternet_m='cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
+    dino_fasternet_l='dino/dino-4scale_r50_8xb2-12e_coco.py',
+    rtmdet_fasternet_s='rtmdet/rtmdet_l_8xb32-300e_coco.py',
+)
+# As the authors' weights were trained.
+NORMALIZATION = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
+RECIPE_KEYS = (
+    *('model', 'train_pipeline', 'test_pipeline', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
+    *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_cfg', 'test_cfg'),
+    *('auto_scale_lr', 'custom_hooks', 'default_hooks'),
+)
+# Where they differ, beside backbone, channels and the normalization of pictures.
+LAST_THREE_MAPS = {'model.neck.start_level'}
+OWN = dict(
+    # What is left of Mask R-CNN has no effect.
+    faster_rcnn_fasternet_s={
+        'model.data_preprocessor.pad_mask',
+        'model.train_cfg.rcnn.mask_size',
+        'model.test_cfg.rcnn.mask_thr_binary',
+    },
+    retinanet_fasternet_s=LAST_THREE_MAPS,
+    fcos_fasternet_s=LAST_THREE_MAPS,
+    atss_fasternet_s=LAST_THREE_MAPS,
+    cascade_mask_rcnn_fasternet_m=set(),
+    dino_fasternet_l={'model.data_preprocessor.pad_size_divisor', 'auto_scale_lr.enable'},
+    rtmdet_fasternet_s={'auto_scale_lr.base_batch_size'},
+)
+ANYWHERE = ('model.backbone', 'model.neck.in_channels', *(f'model.data_preprocessor.{key}' for key in NORMALIZATION))
+
+
+def recipe(path):
+    cfg = load_config(path).to_dict()
+    return leaves({key: cfg[key] for key in RECIPE_KEYS if key in cfg})
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_recipe_is_the_zoos(name):
+    ours, theirs = recipe(CONFIGS / f'{name}.py'), recipe(ZOO / RECIPES[name])
+    assert {key for key in unlike(ours, theirs) if not key.startswith(ANYWHERE)} == OWN[name]
+    preprocessor = load_config(CONFIGS / f'{name}.py').to_dict()['model']['data_preprocessor']
+    assert preprocessor.items() >= NORMALIZATION.items()
+
+
+def test_every_config_has_a_recipe():
+    assert {path.stem for path in CONFIGS.glob('*.py')} == set(RECIPES)
+
+
+def build_small(name: str) -> nn.Module:
+    """The detector with fewer proposals and queries, which shows all scores, however low."""
+    cfg = load_config((CONFIGS if name in RECIPES else CONFIGS.parent) / f'{name}.py')
+    # A dropped block would get no gradient.
+    cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
+    if 'rpn' in cfg.model.test_cfg:
+        cfg.model.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=50)
+        cfg.model.test_cfg.rpn.update(nms_pre=100, max_per_img=10)
+        cfg.model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=10)
+    elif 'num_queries' in cfg.model:
+        cfg.model.num_queries = 50
+    else:
+        cfg.model.test_cfg.score_thr = 0.0
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    return MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize('name', [*RECIPES, *(f'mask_rcnn_fasternet_{arch}' for arch in FasterNet.arch_settings)])
+def test_learns_and_predicts(name):
+    detector = build_small(name).train()
+    data = detector.data_preprocessor(two_pictures('mask' in name), training=True)
+    loss, _ = detector.parse_losses(detector(**data, mode='loss'))
+    assert loss.isfinite()
+    loss.backward()
+    for key, parameter in detector.named_parameters():
+        # DDP refuses a parameter that has no part in the loss.
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
+        assert not key.startswith('backbone.') or parameter.grad.any(), key
+
+    detector.eval()
+    with torch.no_grad():
+        results = detector(**detector.data_preprocessor(two_pictures('mask' in name)), mode='predict')
+    assert len(results) == 2
+    for found in (result.pred_instances for result in results):
+        assert len(found) > 0 and found.labels.max() < 80
+        x1, y1, x2, y2 = found.bboxes.unbind(1)
+        assert (x1 >= 0).all() and (y1 >= 0).all() and (x2 <= 96).all() and (y2 <= 64).all()
+        assert ((found.scores > 0) & (found.scores <= 1)).all()
+        if 'mask' in name:
+            assert found.masks.shape == (len(found), 64, 96)
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_neck_takes_the_backbones_maps(name):
+    model = load_config(CONFIGS / f'{name}.py').model
+    channels = FasterNet.arch_settings[model.backbone.arch]['embed_dims']
+    assert model.neck.in_channels == [channels * 2**i for i in model.backbone.get('out_indices', range(4))]
+    assert f'/fasternet_{model.backbone.arch}-epoch.' in model.backbone.init_cfg.checkpoint
+
+
+def test_retinanet_learns_the_shapes(shapes_root, tmp_path):
+    cfg = load_config(
+        ROOT / 'configs/demo/retinanet_fasternet_t0_shapes.py', dict(data_root=str(shapes_root)), str(tmp_path)
+    )
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(cfg)
+    runner.model.init_weights()
+    optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+    loader = runner.build_dataloader(cfg.train_dataloader, seed=0)
+    batch = next(iter(loader))
+    losses = [sum(runner.model.train().train_step(batch, optim_wrapper).values()).item() for _ in range(8)]
+    assert losses[-1] < 0.8 * losses[0]

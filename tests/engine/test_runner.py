@@ -1,0 +1,271 @@
+"""Loading, saving, resuming and several processes, on real training runs of a few iterations."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from helpers.project import ROOT, run_tool
+from mmengine.hooks import LoggerHook
+from mmengine.logging import MessageHub
+from mmengine.registry import RUNNERS
+from torch.nn.parallel import DistributedDataParallel
+
+from mmfasternet import FasterNet
+from mmfasternet.engine.config import load_config
+from mmfasternet.engine.runner import SafeCheckpointHook, latest_checkpoint
+from mmfasternet.errors import UserError
+from mmfasternet.weights.reader import read_checkpoint
+from mmfasternet.weights.state_dict import CheckpointError
+
+TRAIN = ROOT / 'tools/train.py'
+DIST_TRAIN = ROOT / 'tools/dist_train.sh'
+
+
+def train(config: Path, *args: object, processes: int = 1, **kill: int):
+    """Train by the tool, alone or as several processes, killed where ``kill`` says."""
+    if kill:
+        killing = config.with_name('killing.py')
+        killing.write_text(
+            f'_base_ = {str(config)!r}\n'
+            f'custom_hooks = [dict(type="KillHook", **{kill})]\n'
+            'custom_imports = dict(imports=["mmfasternet", "mmfasternet.engine.runner", "kill_hook"])\n'
+        )
+        config = killing
+    environment = dict(PYTHONPATH=str(ROOT / 'tests'), PORT=str(29500 + os.getpid() % 1000))
+    if processes > 1:
+        return run_tool(DIST_TRAIN, config, processes, *args, **environment)
+    return run_tool(TRAIN, config, *args, **environment)
+
+
+def epoch_of(path: Path) -> int:
+    return read_checkpoint(path)['meta']['epoch']
+
+
+@pytest.fixture
+def work_dir(tiny_config) -> Path:
+    return tiny_config.with_name('work')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
+def test_resume_after_a_kill_in_the_midst_of_an_epoch(tiny_config, work_dir, processes):
+    # Twelve pictures in batches of four: an epoch has three iterations alone, and two as two processes.
+    first_of_epoch_2 = 4 if processes == 1 else 3
+    killed = train(tiny_config, processes=processes, at_iter=first_of_epoch_2)
+    assert killed.returncode != 0
+    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_1.pth']
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_7.pth'))  # stale
+    resumed = train(tiny_config, '--resume', processes=processes)
+    assert resumed.returncode == 0, resumed.stderr
+    assert 'resumed epoch: 1' in resumed.stdout
+    assert 'Epoch(train) [1]' not in resumed.stdout and 'Epoch(train) [2]' in resumed.stdout
+    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_3.pth']
+    assert epoch_of(work_dir / 'epoch_3.pth') == 3
+
+
+@pytest.mark.slow
+def test_resume_after_a_kill_in_the_midst_of_a_save(tiny_config, work_dir):
+    killed = train(tiny_config, at_save=2)
+    assert killed.returncode != 0
+    # With max_keep_ckpts=1 the one whole checkpoint is still there, and what was half written has another name.
+    assert sorted(path.name for path in work_dir.glob('epoch_*')) == ['epoch_1.pth', 'epoch_2.pth.part']
+    assert epoch_of(work_dir / 'epoch_1.pth') == 1
+    (work_dir / 'last_checkpoint').write_text('')
+    resumed = train(tiny_config, '--resume')
+    assert resumed.returncode == 0, resumed.stderr
+    assert 'resumed epoch: 1' in resumed.stdout
+    assert sorted(path.name for path in work_dir.glob('epoch_*')) == ['epoch_3.pth']
+
+
+@pytest.mark.slow
+def test_resume_goes_on_as_if_never_stopped(tiny_config, work_dir, tmp_path):
+    """The learning rate and the optimizer's state after a resume are those of an unbroken run."""
+    whole = train(tiny_config, '--work-dir', tmp_path / 'whole')
+    assert whole.returncode == 0, whole.stderr
+    train(tiny_config, at_iter=5)
+    assert train(tiny_config, '--resume').returncode == 0
+    a, b = (read_checkpoint(folder / 'epoch_3.pth') for folder in (tmp_path / 'whole', work_dir))
+    assert a['param_schedulers'] == b['param_schedulers']
+    assert a['meta']['iter'] == b['meta']['iter'] == 9
+    steps = [{float(state['step']) for state in ckpt['optimizer']['state'].values()} for ckpt in (a, b)]
+    assert steps == [{9.0}, {9.0}]
+
+
+def test_latest_checkpoint_is_the_newest_whole_one(tmp_path):
+    assert latest_checkpoint(tmp_path) is None and latest_checkpoint(tmp_path / 'absent') is None
+    for age, name in enumerate(['epoch_2.pth', 'epoch_1.pth', 'best_coco_bbox_mAP_epoch_1.pth']):
+        torch.save({}, tmp_path / name)
+        os.utime(tmp_path / name, (age, age))
+    whole = (tmp_path / 'epoch_1.pth').read_bytes()
+    (tmp_path / 'epoch_3.pth').write_bytes(whole[: len(whole) // 2])
+    (tmp_path / 'epoch_4.pth').write_bytes(b'')
+    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+    for pointer in ('', 'gone/epoch_9.pth', str(tmp_path / 'epoch_2.pth')):
+        (tmp_path / 'last_checkpoint').write_text(pointer)
+        assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+    # A hook with out_dir saves elsewhere; only last_checkpoint knows where.
+    torch.save({}, tmp_path.parent / 'elsewhere.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path.parent / 'elsewhere.pth'))
+    assert latest_checkpoint(tmp_path) == str(tmp_path.parent / 'elsewhere.pth')
+
+
+@pytest.fixture
+def build_runner(tiny_config):
+    """Build the tiny config's runner, with settings overridden."""
+
+    def build(**options):
+        cfg = load_config(tiny_config, options)
+        cfg.experiment_name = f'run_{id(cfg)}'
+        return RUNNERS.build(cfg)
+
+    return build
+
+
+@pytest.fixture
+def whole_file(build_runner, tmp_path) -> Path:
+    path = tmp_path / 'whole.pth'
+    torch.save(dict(state_dict=build_runner().model.state_dict(), meta={}), path)
+    return path
+
+
+def change(path: Path, edit) -> Path:
+    checkpoint = torch.load(path, weights_only=True)
+    edit(checkpoint['state_dict'])
+    changed = path.with_name('changed.pth')
+    torch.save(checkpoint, changed)
+    return changed
+
+
+ENTRY = 'backbone.stages.0.blocks.0.mlp.0.weight'
+
+
+@pytest.mark.parametrize(
+    'edit, complaint',
+    [
+        (lambda entries: entries.pop(ENTRY), f'1 missing: {ENTRY}'),
+        (lambda entries: entries.update({ENTRY: torch.ones(3)}), f'1 of another shape: {ENTRY} (3,) instead of'),
+        (lambda entries: entries.pop('neck.fpn_convs.0.conv.bias', entries.popitem()), 'missing: '),
+    ],
+)
+def test_load_from_and_tests_fail_on_what_does_not_fit(build_runner, whole_file, edit, complaint):
+    changed = change(whole_file, edit)
+    runner = build_runner(load_from=str(changed))
+    for start in (runner.test, runner.train):
+        with pytest.raises(CheckpointError) as error:
+            start()
+        assert complaint in str(error.value) and str(changed) in str(error.value)
+
+
+def test_a_backbone_is_no_detector(build_runner, tmp_path):
+    torch.save(FasterNet('t0').state_dict(), tmp_path / 'backbone.pth')
+    runner = build_runner(load_from=str(tmp_path / 'backbone.pth'))
+    with pytest.raises(CheckpointError, match='backbone.init_cfg'):
+        runner.load_or_resume()
+
+
+def test_heads_for_other_classes_start_afresh_in_training_alone(build_runner, whole_file):
+    def more_classes(entries):
+        for part, rows in dict(fc_cls=10, fc_reg=40).items():
+            for kind in ('weight', 'bias'):
+                key = f'roi_head.bbox_head.{part}.{kind}'
+                entries[key] = entries[key].new_ones(rows, *entries[key].shape[1:])
+        key = 'roi_head.mask_head.conv_logits.weight'
+        entries[key] = entries[key].new_ones(9, *entries[key].shape[1:])
+
+    changed = str(change(whole_file, more_classes))
+    with pytest.raises(CheckpointError, match='5 of another shape'):
+        build_runner(load_from=changed).test()
+    # Zero epochs: only what precedes the first iteration runs.
+    runner = build_runner(load_from=changed, param_scheduler=None, **{'train_cfg.max_epochs': 0})
+    runner.train()
+    log = (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
+    assert '5 entries are of heads for another number of classes' in log
+    assert 'roi_head.bbox_head.fc_cls.weight' in log and 'roi_head.mask_head.conv_logits.weight' in log
+
+
+def test_an_rpn_of_other_anchors_is_no_other_class_count(build_runner, whole_file):
+    def more_anchors(entries):
+        entries['rpn_head.rpn_cls.weight'] = entries['rpn_head.rpn_cls.weight'].repeat(2, 1, 1, 1)
+
+    with pytest.raises(CheckpointError, match='rpn_head.rpn_cls.weight'):
+        build_runner(load_from=str(change(whole_file, more_anchors))).train()
+
+
+def test_unwritable_work_dir_is_one_sentence(build_runner, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='can not write to work_dir .*--work-dir'):
+        build_runner(work_dir=str(tmp_path / 'file' / 'work'))
+
+
+def test_typo_in_the_backbone_is_a_type_error(build_runner):
+    with pytest.raises(TypeError, match='frozen_stage'):
+        build_runner(**{'model.backbone.frozen_stage': 1})
+
+
+def test_sync_bn_on_cpus_is_one_sentence(tiny_config):
+    options = ['--cfg-options', 'model.backbone.norm_cfg.type=SyncBN']
+    refused = train(tiny_config, *options, processes=2)
+    assert refused.returncode != 0
+    assert "error: SyncBN works on GPUs only, and this run is on CPUs: set norm_cfg=dict(type='BN')" in refused.stderr
+
+
+def step_of_one_process(rank: int, world_size: int, rendezvous: str, folder: str) -> None:
+    """A training step of the backbone on this process's share of four pictures."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo', init_method=rendezvous, rank=rank, world_size=world_size)
+    torch.manual_seed(0)
+    model = FasterNet('t0', out_norm=False, norm_eval=True)
+    model.init_weights()
+    pictures = torch.rand(4, 3, 64, 64).chunk(world_size)[rank]
+    wrapped = DistributedDataParallel(model).train()
+    torch.stack([out.square().mean() for out in wrapped(pictures)]).sum().backward()
+    if rank == 0:
+        torch.save({name: p.grad for name, p in model.named_parameters()}, f'{folder}/grads_{world_size}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
+    for world_size in (1, 2):
+        rendezvous = f'file://{tmp_path}/rendezvous_{world_size}'
+        mp.spawn(step_of_one_process, (world_size, rendezvous, str(tmp_path)), nprocs=world_size)
+    one, two = (torch.load(tmp_path / f'grads_{n}.pth', weights_only=True) for n in (1, 2))
+    for name, gradient in one.items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(two[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize('save_best', ['box AP', ['box AP', 'mask AP']])
+def test_a_former_best_checkpoint_outlives_the_save_of_the_next(tmp_path, save_best):
+    hook = SafeCheckpointHook(interval=1, save_best=save_best, rule='greater')
+    beside = []  # what lay there in the moment of each save
+
+    def save(out_dir, filename, **kwargs):
+        beside.append({path.name for path in tmp_path.iterdir()})
+        (Path(out_dir) / filename).write_text('')
+
+    logger = SimpleNamespace(info=print)
+    runner = SimpleNamespace(
+        work_dir=str(tmp_path), message_hub=MessageHub(str(tmp_path)), logger=logger, save_checkpoint=save, iter=0
+    )
+    hook.before_train(runner)
+    for runner.epoch, ap in enumerate([0.1, 0.3, 0.2, 0.4], start=1):
+        hook._save_best_checkpoint(runner, {'box AP': ap, 'mask AP': ap})
+    best = {f'best_{kind} AP_epoch_4.pth' for kind in (['box'] if isinstance(save_best, str) else ['box', 'mask'])}
+    assert {path.name for path in tmp_path.iterdir()} == best
+    assert 'best_box AP_epoch_3.pth' not in set().union(*beside)
+    assert 'best_box AP_epoch_2.pth' in beside[-1]
+
+
+@pytest.mark.parametrize('rank, files', [(0, 1), (1, 0)])
+def test_one_process_alone_writes_the_metrics_of_a_test(build_runner, whole_file, monkeypatch, rank, files):
+    """Two that write the same file at once may leave it unreadable."""
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: rank)
+    runner = build_runner(load_from=str(whole_file))
+    (logger,) = (hook for hook in runner.hooks if isinstance(hook, LoggerHook))
+    Path(runner.log_dir).mkdir(parents=True, exist_ok=True)
+    logger.before_run(runner)
+    logger.after_test_epoch(runner, {'coco/bbox_mAP': 0.5})
+    assert len(list(Path(runner.log_dir).glob('*.json'))) == files

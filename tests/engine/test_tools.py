@@ -1,0 +1,237 @@
+"""The command lines from end to end, on a dozen pictures."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.golden import golden_state_dict
+from helpers.project import ROOT, run_tool
+from mmengine.config import Config
+from PIL import Image
+from pycocotools.coco import COCO
+
+from mmfasternet import FasterNet
+from mmfasternet.engine.inference import find_pictures, to_coco
+
+TOOLS = ROOT / 'tools'
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, shapes_root) -> tuple[Path, Path]:
+    """A config and a checkpoint of one epoch on the tiny pictures."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
+    options = [f'data_root={shapes_root}', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=4']
+    done = run_tool(TOOLS / 'train.py', config, '--work-dir', folder, '--cfg-options', *options)
+    assert done.returncode == 0, done.stderr
+    return folder / 'mask_rcnn_fasternet_t0_shapes.py', folder / 'epoch_1.pth'
+
+
+@pytest.mark.slow
+def test_test_reports_ap_and_dumps_predictions(trained, tmp_path):
+    config, checkpoint = trained
+    done = run_tool(
+        TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'a', '--out', tmp_path / 'predictions.pkl'
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'coco/bbox_mAP' in done.stdout and 'coco/segm_mAP' in done.stdout
+    assert (tmp_path / 'predictions.pkl').stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_two_processes_report_the_ap_of_one(trained, tmp_path):
+    """Few detections survive one epoch of training, so the bar for drawing is lowered to none."""
+    config, checkpoint = trained
+    options = ['--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0']
+    one = run_tool(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'one', *options)
+    two = run_tool(
+        TOOLS / 'dist_test.sh', config, checkpoint, 2, '--work-dir', tmp_path / 'two', *options, PORT='29777'
+    )
+    assert one.returncode == 0 and two.returncode == 0, one.stderr + two.stderr
+    metrics = [json.loads(next((tmp_path / run).glob('*/*.json')).read_text()) for run in ('one', 'two')]
+    for key, value in metrics[0].items():
+        if key.startswith('coco/'):
+            assert metrics[1][key] == pytest.approx(value, abs=1e-6), key
+
+
+@pytest.mark.slow
+def test_flip_tta_and_drawing(trained, tmp_path):
+    config, checkpoint = trained
+    refused = run_tool(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta')
+    assert 'error: --tta works for detectors without masks' in refused.stderr
+    boxes_alone = [
+        'model.roi_head.mask_head=None',
+        'model.roi_head.mask_roi_extractor=None',
+        'test_evaluator.metric=bbox',
+    ]
+    drawn = run_tool(
+        *(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta', '--show-dir', 'drawn'),
+        *('--cfg-options', *boxes_alone),
+    )
+    assert drawn.returncode == 0, drawn.stderr
+    assert len(list(tmp_path.glob('*/drawn/*.png'))) > 0
+
+
+@pytest.mark.slow
+def test_image_demo_draws_and_writes_coco(trained, shapes_root, tmp_path):
+    config, checkpoint = trained
+    out = tmp_path / 'out'
+    done = run_tool(
+        TOOLS / 'image_demo.py', shapes_root / 'val', config, checkpoint, '--out-dir', out, '--score-thr', 0
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((out / 'vis').iterdir())) == 6
+    coco = COCO(out / 'predictions.json')
+    assert [image['file_name'] for image in coco.dataset['images']] == [f'00000{i}.png' for i in range(1, 7)]
+    assert {category['name'] for category in coco.dataset['categories']} == set(
+        Config.fromfile(config).test_dataloader.dataset.metainfo.classes
+    )
+    annotation = coco.dataset['annotations'][0]
+    assert coco.annToMask(annotation).shape == (96, 128) and 0 <= annotation['score'] <= 1
+
+
+def test_predictions_become_a_coco_data_set():
+    pictures = {Path('a.png'): (8, 6), Path('b.png'): (4, 4)}
+    predictions = [
+        dict(labels=[1, 0], scores=[0.9, 0.2], bboxes=[[1, 2, 4, 6], [0, 0, 1, 1]]),
+        dict(labels=[], scores=[], bboxes=[]),
+    ]
+    coco = to_coco(predictions, pictures, ('cat', 'dog'), score_thr=0.3)
+    assert [(image['id'], image['width'], image['height']) for image in coco['images']] == [(1, 8, 6), (2, 4, 4)]
+    assert coco['categories'] == [dict(id=1, name='cat'), dict(id=2, name='dog')]
+    assert coco['annotations'] == [
+        dict(id=1, image_id=1, category_id=2, iscrowd=0, bbox=[1, 2, 3, 4], area=12, score=0.9)
+    ]
+
+
+def test_find_pictures_names_what_is_wrong(tmp_path):
+    with pytest.raises(ValueError, match='no picture in'):
+        find_pictures(tmp_path)
+    (tmp_path / 'broken.png').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match='broken.png can not be read as a picture'):
+        find_pictures(tmp_path)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_convert_checkpoint_keeps_the_weights_alone(tmp_path, suffix):
+    weights = golden_state_dict('t0', 'classification')
+    source, target = tmp_path / 'trained.pth', tmp_path / f'small{suffix}'
+    optimizer = dict(state={0: dict(exp_avg=torch.rand(1000, 1000))})
+    torch.save(dict(model={f'module.{key}': value for key, value in weights.items()}, optimizer=optimizer), source)
+    done = run_tool(TOOLS / 'convert_checkpoint.py', source, target)
+    assert done.returncode == 0, done.stderr
+    assert target.stat().st_size < source.stat().st_size - 4_000_000
+    model = FasterNet('t0', init_cfg=dict(type='Pretrained', checkpoint=str(target)))
+    model.init_weights()
+    loaded = model.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in weights.items() if key in loaded)
+    assert not list(tmp_path.glob('*.part'))
+
+
+@pytest.mark.parametrize(
+    'tool, args, sentence',
+    [
+        ('train.py', ['absent.py'], 'error: config absent.py does not exist'),
+        ('test.py', ['absent.py', 'x.pth'], 'error: config absent.py does not exist'),
+        ('convert_checkpoint.py', ['absent.pth', 'x.pth'], 'error: checkpoint absent.pth'),
+        ('convert_checkpoint.py', ['{golden}', 'x.txt'], 'error: x.txt must end in .pth or .safetensors'),
+        ('convert_checkpoint.py', ['{golden}', 'absent/x.pth'], 'error: can not write absent/x.pth'),
+        ('image_demo.py', ['absent.png', '{config}', 'x.pth'], 'error: absent.png can not be read as a picture'),
+        ('test.py', ['{config}', 'x.pth'], 'error: no data at'),
+    ],
+)
+def test_mistakes_end_in_one_sentence(tool, args, sentence, mistake_of, tmp_path, monkeypatch):
+    torch.save(golden_state_dict('t0'), tmp_path / 'golden.pth')
+    names = dict(golden=tmp_path / 'golden.pth', config=ROOT / 'configs/mask_rcnn_fasternet_t0.py')
+    monkeypatch.chdir(tmp_path)
+    assert mistake_of(TOOLS / tool, *(arg.format(**names) for arg in args)).startswith(sentence)
+
+
+def test_a_mistake_is_all_that_a_command_prints_of_it():
+    done = run_tool(TOOLS / 'train.py', 'absent.py')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith('error: config absent.py does not exist')
+
+
+def test_absent_coco_is_one_sentence(mistake_of, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMDET_DATASETS', str(tmp_path / 'coco'))
+    sentence = mistake_of(
+        TOOLS / 'train.py',
+        ROOT / 'configs/mask_rcnn_fasternet_t0.py',
+        *('--work-dir', tmp_path / 'work', '--cfg-options', 'model.backbone.init_cfg=None'),
+    )
+    assert sentence.startswith(f'error: no data at {tmp_path / "coco"}: it must hold annotations/instances_train2017')
+    for word in ('train2017/', 'MMDET_DATASETS', '--cfg-options data_root', 'make demo'):
+        assert word in sentence
+
+
+def test_without_compiled_ops_the_backbone_works_and_tools_name_the_fix(tmp_path):
+    """mmcv-lite is mmcv without its module of ops."""
+    (tmp_path / 'sitecustomize.py').write_text("import sys\nsys.modules['mmcv._ext'] = None\n")
+    environment = dict(PYTHONPATH=str(tmp_path))
+    backbone = tmp_path / 'backbone.py'
+    backbone.write_text(
+        'import torch\nfrom mmfasternet import FasterNet\n'
+        "print(len(FasterNet('t0').eval()(torch.rand(1, 3, 64, 64))))\n"
+    )
+    assert run_tool(backbone, **environment).stdout.strip() == '4'
+    for tool, args in (('train.py', ['x.py']), ('test.py', ['x.py', 'x.pth']), ('image_demo.py', ['a', 'b', 'c'])):
+        done = run_tool(TOOLS / tool, *args, **environment)
+        assert done.returncode == 1 and 'Traceback' not in done.stderr
+        assert "error: mmcv's compiled ops are missing" in done.stderr and 'make env' in done.stderr
+    config = ROOT / 'configs/mask_rcnn_fasternet_t0.py'
+    load = tmp_path / 'load.py'
+    load.write_text(f'from mmengine.config import Config\nConfig.fromfile({str(config)!r})\n')
+    assert "MissingOpsError: mmcv's compiled ops are missing" in run_tool(load, **environment).stderr
+
+
+@pytest.mark.parametrize('script', sorted(TOOLS.glob('*.sh')), ids=lambda path: path.name)
+def test_shell_scripts_say_how_they_are_used(script):
+    done = subprocess.run([script], capture_output=True, text=True)
+    assert done.returncode != 0 and f'usage: {script.name}' in done.stderr
+
+
+def test_slurm_scripts_hand_on_their_arguments(tmp_path):
+    fake = tmp_path / 'srun'
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    environment = dict(PATH=f'{tmp_path}:/usr/bin:/bin', GPUS='16', PYTHON='python3', SRUN_ARGS='--qos normal')
+    done = run_tool(TOOLS / 'slurm_train.sh', 'gpu', 'job', 'c.py', 'work', '--resume', **environment)
+    words = done.stdout.split()
+    assert '--ntasks=16' in words and '--qos' in words and 'normal' in words
+    assert words[-6:] == ['c.py', '--work-dir', 'work', '--launcher', 'slurm', '--resume']
+    done = run_tool(TOOLS / 'slurm_test.sh', 'gpu', 'job', 'c.py', 'w.pth', '--tta', **environment)
+    assert done.stdout.split()[-5:] == ['c.py', 'w.pth', '--launcher', 'slurm', '--tta']
+
+
+def test_make_shapes_refuses_bad_numbers(mistake_of, tmp_path):
+    assert 'num_train must be at least 1' in mistake_of(
+        TOOLS / 'data/make_shapes.py', tmp_path / 'shapes', '--num-train', 0
+    )
+
+
+@pytest.mark.slow
+def test_released_detector_of_mmdet_2_works_everywhere(trained, shapes_root, tmp_path):
+    """A file of the form of the released Mask R-CNNs: upper-case CLASSES and a config string in meta."""
+    config, checkpoint = trained
+    weights = torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
+    released = tmp_path / 'mask_rcnn_fasternet.pth'
+    classes = tuple(Config.fromfile(config).test_dataloader.dataset.metainfo.classes)
+    meta = dict(env_info='sys.platform: linux', config="model = dict(type='MaskRCNN')", seed=None, epoch=12, iter=87960)
+    meta.update(mmdet_version='2.25.0', time='Fri Nov 11 06:34:19 2022', CLASSES=classes, hook_msgs={})
+    torch.save(dict(meta=meta, state_dict=weights), released)
+    tested = run_tool(TOOLS / 'test.py', config, released, '--work-dir', tmp_path / 'test')
+    assert tested.returncode == 0, tested.stderr
+    assert 'coco/segm_mAP' in tested.stdout
+
+    from mmdet.apis import DetInferencer, inference_detector, init_detector
+
+    picture = np.asarray(Image.open(shapes_root / 'val/000001.png'))
+    detector = init_detector(str(config), str(released), device='cpu')
+    assert tuple(detector.dataset_meta['classes']) == classes
+    found = inference_detector(detector, picture[..., ::-1].copy()).pred_instances
+    result = DetInferencer(str(config), str(released), device='cpu')(picture[..., ::-1].copy())['predictions'][0]
+    assert result['scores'] == pytest.approx(found.scores.tolist(), abs=1e-4)

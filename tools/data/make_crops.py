@@ -1,0 +1,23 @@
+"""Crop the objects of a shapes data set into folders per class, in ImageNet's layout."""
+
+import argparse
+
+from mmfasternet.datasets import make_crops
+from mmfasternet.errors import one_sentence_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='folder of the shapes, as tools/data/make_shapes.py makes it')
+    parser.add_argument('root', help='folder to write, which must not exist')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    make_crops(args.source, args.root)
+
+
+if __name__ == '__main__':
+    with one_sentence_errors():
+        main()
