@@ -1,15 +1,16 @@
-"""FasterNet for OpenMMLab. Importing this registers the backbone in mmengine's root registry."""
+"""FasterNet for OpenMMLab. Importing the package registers the backbone in mmengine's root registry."""
 
 try:
     import mmcv  # noqa: F401
     import mmengine  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f'mmfasternet needs mmengine and mmcv ({error}). Install one of the two tested sets: '
+        f'mmfasternet needs mmengine and mmcv ({error}). Install one of the two tested package sets: '
         "pip install 'mmfasternet[onedl]' or pip install 'mmfasternet[openmmlab]'."
     ) from error
 
-from .models import FasterNet, PConv
+from mmfasternet.models import FasterNet, PConv
+
 from .version import __version__
 
 __all__ = ['FasterNet', 'PConv', '__version__']

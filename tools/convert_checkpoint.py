@@ -1,27 +1,29 @@
-"""Write the FasterNet of any checkpoint (the authors', timm's, a detector's) as a small file of weights alone."""
+"""Write the FasterNet of any checkpoint (the authors', timm's, a detector's) to a small file of weights alone."""
 
 import argparse
 from pathlib import Path
 
-from mmfasternet.errors import one_sentence_errors
+from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.convert import save_backbone
+from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', help='checkpoint file, or its address')
+    parser.add_argument('source', help='path or URL of the checkpoint')
     parser.add_argument('target', type=Path, help='file to write, .pth or .safetensors')
-    parser.add_argument('--prefix', help='where in the file the backbone lies; default: found')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle anything that the source asks for')
+    parser.add_argument('--prefix', help='where in the source the backbone lies, such as encoder; default: found')
+    add_trust_checkpoint(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    entries = save_backbone(args.source, args.target, args.prefix, args.trust_checkpoint)
+    trust_checkpoints(args.trust_checkpoint)
+    entries = save_backbone(args.source, args.target, args.prefix)
     print(f'{args.target}: {entries} entries, {args.target.stat().st_size / 1e6:.1f} MB')
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

@@ -1,80 +1,63 @@
-"""FasterNet as a backbone: block, merging, then the network, read top-down."""
+"""FasterNet as a backbone, read top-down: block, stage, embedding and merging, network."""
 
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import BaseModule, PretrainedInit
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
-from mmfasternet.weights.state_dict import FasterNetPretrainedInit, classifier_state_dict
+from mmfasternet.weights.initialize import load_pretrained, pretrained_by
+from mmfasternet.weights.state_dict import classifier_state_dict
 
-from .arguments import as_integer, check_number
-from .pconv import PConv, num_convolved
+from .arch import MLP_RATIO, PARTIAL_RATIO, resolve_arch
+from .arguments import (
+    as_integer,
+    check_choice,
+    check_config,
+    check_image,
+    check_init_cfg,
+    check_number,
+    resolve_out_indices,
+)
+from .layers import build_activation, build_norm
+from .pconv import PConv
+from .recompute import recomputable
+from .variants import VARIANTS
 
-__all__ = ['FasterNet']
-
-
-class LayerNorm2d(nn.LayerNorm):
-    """Layer normalization over the channels of an (N, C, H, W) map."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
-    """Build a norm over ``channels``, with every mistake in the config as one ValueError that names it."""
-    cfg = dict(norm_cfg)
-    if cfg.get('type') in ('LN', nn.LayerNorm):
-        # mmcv's own LN normalizes the last dimension, which is the width here.
-        cfg['type'] = LayerNorm2d
-    try:
-        return build_norm_layer(cfg, channels)[1]
-    except (ArithmeticError, AssertionError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'norm_cfg={dict(norm_cfg)} gives no norm for {channels} channels: take type BN, SyncBN, LN, or GN with '
-            f'num_groups that divide them ({type(error).__name__}: {error})'
-        ) from error
-
-
-def build_activation(act_cfg: dict) -> nn.Module:
-    """Build an activation, with every mistake in the config as one ValueError that names it."""
-    try:
-        return build_activation_layer(act_cfg)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"act_cfg={dict(act_cfg)} gives no activation: take one such as dict(type='ReLU') "
-            f'({type(error).__name__}: {error})'
-        ) from error
-
-
-@contextmanager
-def spare_bn_buffers(module: nn.Module) -> Iterator[None]:
-    """Let the BN layers of ``module`` run without changing their running statistics."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    buffers = [dict(norm.named_buffers(recurse=False)) for norm in norms]
-    for norm, kept in zip(norms, buffers, strict=True):
-        norm._buffers.update({name: buffer.clone() for name, buffer in kept.items()})
-    try:
-        yield
-    finally:
-        for norm, kept in zip(norms, buffers, strict=True):
-            norm._buffers.update(kept)
+__all__ = ['Embedding', 'FasterNet', 'FasterNetBlock', 'Merging', 'Stage']
 
 
 class FasterNetBlock(nn.Module):
-    """PConv, then two 1×1 convolutions with norm and activation between them, plus the shortcut."""
+    """Block of FasterNet: a PConv, two 1×1 convolutions with norm and activation between them, and the shortcut.
+
+    Args:
+        channels: Channels of input and output.
+        mlp_ratio: Hidden channels per channel.
+        partial_ratio: Share of the channels that the PConv convolves, in (0, 1].
+        drop_path_rate: Probability, in [0, 1), that an image passes through the shortcut alone in training.
+        layer_scale_init_value: Initial value of the layer scale; 0 means none.
+        norm_cfg: Config of the norm.
+        act_cfg: Config of the activation.
+        with_cp: What is recomputed in the backward pass: False, True or 'elementwise', see :class:`FasterNet`.
+
+    Example:
+        >>> import torch
+        >>> from mmfasternet import FasterNet
+        >>> block = FasterNet('t0').stages[0].blocks[0]
+        >>> block(torch.rand(1, 40, 56, 56)).shape
+        torch.Size([1, 40, 56, 56])
+    """
 
     def __init__(
         self,
         channels: int,
+        *,
         mlp_ratio: float,
         partial_ratio: float,
         drop_path_rate: float,
@@ -98,42 +81,23 @@ class FasterNetBlock(nn.Module):
         )
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
 
+    @recomputable
     def forward(self, x: Tensor) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled() and not torch.jit.is_tracing():
-            return (
-                self._recomputed_elementwise(x) if self.with_cp == 'elementwise' else self._recomputed(self._forward, x)
-            )
-        return self._forward(x)
+        return self.add_to(x, self.mlp(self.spatial_mixing(x)))
 
-    # torch.compile, which has a recomputation of its own, does not know contexts.
-    @torch.compiler.disable
-    def _recomputed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        # The recomputation sees each batch a second time; BN must not count it twice.
-        return checkpoint(
-            function, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), spare_bn_buffers(self))
-        )
-
-    def _recomputed_elementwise(self, x: Tensor) -> Tensor:
-        """Recompute all but convolutions: recomputation stops at what a convolution has saved, which is its input."""
-        expand, norm, activation, project = self.mlp
-        mixing = self.spatial_mixing
-        convolved, passed = torch.split(x, [mixing.conv_channels, mixing.pass_channels], dim=1)
-        convolved = mixing.partial_conv3(convolved)
-        hidden = self._recomputed(lambda *parts: expand(torch.cat(parts, dim=1)), convolved, passed)
-        out = self._recomputed(lambda hidden: project(activation(norm(hidden))), hidden)
-        return self._add_to(x, out)
-
-    def _forward(self, x: Tensor) -> Tensor:
-        return self._add_to(x, self.mlp(self.spatial_mixing(x)))
-
-    def _add_to(self, x: Tensor, out: Tensor) -> Tensor:
+    def add_to(self, x: Tensor, out: Tensor) -> Tensor:
+        """Add the shortcut ``x``, after layer scale and drop path."""
         if self.layer_scale is not None:
             out = self.layer_scale.unsqueeze(-1).unsqueeze(-1) * out
         return x + self.drop_path(out)
 
 
 class Stage(nn.Module):
-    """The blocks of one resolution."""
+    """Stage of FasterNet: the blocks of one resolution.
+
+    Args:
+        blocks: The blocks, in order.
+    """
 
     def __init__(self, blocks: Sequence[FasterNetBlock]) -> None:
         super().__init__()
@@ -144,7 +108,13 @@ class Stage(nn.Module):
 
 
 class Embedding(nn.Module):
-    """4×4 convolution with stride 4 and a norm: the image to the first map."""
+    """4×4 convolution with stride 4, and a norm: from the image to the first feature map.
+
+    Args:
+        in_channels: Channels of the image.
+        channels: Channels of the feature map.
+        norm_cfg: Config of the norm.
+    """
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict) -> None:
         super().__init__()
@@ -156,7 +126,12 @@ class Embedding(nn.Module):
 
 
 class Merging(nn.Module):
-    """2×2 convolution with stride 2 and a norm: half the size, twice the channels."""
+    """2×2 convolution with stride 2, and a norm: half the height and width, twice the channels.
+
+    Args:
+        channels: Channels of the input.
+        norm_cfg: Config of the norm.
+    """
 
     def __init__(self, channels: int, norm_cfg: dict) -> None:
         super().__init__()
@@ -169,7 +144,7 @@ class Merging(nn.Module):
 
 @MODELS.register_module()
 class FasterNet(BaseModule):
-    """FasterNet, a backbone of partial convolutions that gives one map per stage.
+    """FasterNet, a backbone of partial convolutions that gives one feature map per stage.
 
     *Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks*, CVPR 2023, https://arxiv.org/abs/2303.03667
     (Fig. 4 and Table 8); the state-dict keys are those of https://github.com/JierunChen/FasterNet, ``detection/``.
@@ -190,27 +165,27 @@ class FasterNet(BaseModule):
             ``depths`` (blocks of the four stages), and optionally ``mlp_ratio`` (2), ``partial_ratio`` (1/4),
             ``act_cfg`` (ReLU) and ``drop_path_rate`` (0). Defaults to 's'.
         in_channels: Channels of the image. Defaults to 3.
-        out_indices: Stages to give a map of, from 0 to 3; the maps come in the order of the stages. Stages behind the
-            last one are not built. Defaults to (0, 1, 2, 3).
-        out_norm: Whether each output passes a norm of its own, as in the authors' detectors. Defaults to True.
-        drop_path_rate: Stochastic depth rate of the last block, rising linearly from 0 at the first. None means the
-            variant's own: 0, 0.02, 0.05, 0.15, 0.2, 0.3 for T0 to L. Defaults to None.
+        out_indices: Stages whose feature maps are returned, from 0 to 3, always in the order of the stages. Stages
+            after the last of them are not built. Defaults to (0, 1, 2, 3).
+        out_norm: Whether each output has a norm of its own, as in the authors' detectors. Defaults to True.
+        drop_path_rate: Stochastic depth rate of the last block, in [0, 1), rising linearly from 0 at the first. None
+            means the variant's own, 0 for T0 to 0.3 for L. Defaults to None.
         layer_scale_init_value: Initial value of the layer scale; 0 means none. Defaults to 0.
         norm_cfg: Norm layers: BN, SyncBN, GN, or LN over the channels. Defaults to ``dict(type='BN')``.
-        act_cfg: Activation in the blocks. None means the variant's own: GELU for T0 and T1, else ReLU.
+        act_cfg: Activation in the blocks. None means the variant's own, GELU for T0 and T1 and ReLU for the others.
             Defaults to None.
-        frozen_stages: -1 freezes nothing, 0 the embedding, k the embedding and the first k stages with the merging
-            layers between them: parameters, BN statistics and drop path. Output norms are never frozen by it. At
-            most 4. Defaults to -1.
-        norm_eval: Whether every BN, output norms included, keeps its running statistics in training. Without effect
-            on GN and LN. Defaults to False.
-        with_cp: Whether blocks are recomputed in the backward pass to save memory; gradients and BN statistics are
-            the same. 'elementwise' recomputes all of a block but its convolutions: concatenation, norm and activation.
+        frozen_stages: Stages to freeze: parameters, BN statistics and drop path. -1 freezes nothing, 0 the embedding,
+            k the embedding and the first k stages with the merging layers between them, at most 4. Output norms are
+            never frozen. Defaults to -1.
+        norm_eval: Whether every BN, output norms included, keeps its running statistics in training. No effect on GN
+            and LN. Defaults to False.
+        with_cp: Whether blocks are recomputed in the backward pass to save memory; gradients and BN statistics stay
+            the same. 'elementwise' recomputes a block except for its convolutions: concatenation, norm and activation.
             Defaults to False.
-        init_cfg: Initialization. ``dict(type='Pretrained', checkpoint=...)`` takes an address or a path of the
-            authors' files, of timm's or of this project's, with ``prefix`` where the backbone lies deeper, and
-            fails where an entry of the backbone is missing or misshapen. None means the authors' truncated normal
-            with standard deviation 0.02. Defaults to None.
+        init_cfg: Initialization. ``dict(type='Pretrained', checkpoint=...)`` takes a path or URL of a file of the
+            authors, of timm or of this project, and fails if an entry of the backbone is missing or has another shape;
+            ``prefix`` says where in the file the backbone is, ``trust=True`` reads a file that would be refused. None
+            means the authors' truncated normal with standard deviation 0.02. Defaults to None.
 
     Raises:
         ValueError: If an argument is out of its range, or the input is not an (N, in_channels, H, W) image of at
@@ -229,16 +204,8 @@ class FasterNet(BaseModule):
         (1, 320, 7, 10)
     """
 
-    # embed_dims: channels of stage 1, doubled at each stage · depths: blocks per stage · act_cfg: activation
-    # drop_path_rate: the detectors' on COCO for S, M and L, the classifiers' on ImageNet for T0 to T2
-    arch_settings = {
-        't0': dict(embed_dims=40, depths=(1, 2, 8, 2), act_cfg=dict(type='GELU'), drop_path_rate=0.0),
-        't1': dict(embed_dims=64, depths=(1, 2, 8, 2), act_cfg=dict(type='GELU'), drop_path_rate=0.02),
-        't2': dict(embed_dims=96, depths=(1, 2, 8, 2), drop_path_rate=0.05),
-        's': dict(embed_dims=128, depths=(1, 2, 13, 2), drop_path_rate=0.15),
-        'm': dict(embed_dims=144, depths=(3, 4, 18, 3), drop_path_rate=0.2),
-        'l': dict(embed_dims=192, depths=(3, 4, 18, 3), drop_path_rate=0.3),
-    }
+    # Name of a variant → the ``arch`` dict it stands for.
+    arch_settings = {name: variant.arch for name, variant in VARIANTS.items()}
 
     def __init__(
         self,
@@ -265,14 +232,9 @@ class FasterNet(BaseModule):
         settings = resolve_arch(arch, self.arch_settings)
         if drop_path_rate is None:
             drop_path_rate = settings['drop_path_rate']
-        check_number('drop_path_rate', drop_path_rate)
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(f'drop_path_rate must be in [0, 1), but got {drop_path_rate}')
-        check_number('layer_scale_init_value', layer_scale_init_value)
-        if layer_scale_init_value < 0:
-            raise ValueError(f'layer_scale_init_value must not be negative, but got {layer_scale_init_value}')
-        if with_cp not in (False, True, 'elementwise'):
-            raise ValueError(f"with_cp must be False, True or 'elementwise', but got {with_cp!r}")
+        check_number('drop_path_rate', drop_path_rate, lowest=0, below=1)
+        check_number('layer_scale_init_value', layer_scale_init_value, lowest=0)
+        check_choice('with_cp', with_cp, (False, True, 'elementwise'))
         check_config('norm_cfg', norm_cfg)
         act_cfg = settings['act_cfg'] if act_cfg is None else act_cfg
         check_config('act_cfg', act_cfg)
@@ -285,9 +247,8 @@ class FasterNet(BaseModule):
         self.norm_eval = norm_eval
         self._warned_of_fresh_norms = False
 
-        depths = settings['depths']
-        # One rate per block of the whole network, in order.
-        drop_path_rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
+        # One rate per block of the complete network, in order.
+        drop_path_rates = iter(torch.linspace(0, drop_path_rate, sum(settings['depths']), device='cpu').tolist())
         channels = settings['embed_dims']
         self.patch_embed = Embedding(self.in_channels, channels, norm_cfg)
         # Stages and the merging layers between them share one list, so that stage i is entry 2i: the authors' keys.
@@ -299,36 +260,31 @@ class FasterNet(BaseModule):
             blocks = [
                 FasterNetBlock(
                     channels,
-                    settings['mlp_ratio'],
-                    settings['partial_ratio'],
-                    next(drop_path_rates),
-                    layer_scale_init_value,
-                    norm_cfg,
-                    act_cfg,
-                    with_cp,
+                    mlp_ratio=settings['mlp_ratio'],
+                    partial_ratio=settings['partial_ratio'],
+                    drop_path_rate=next(drop_path_rates),
+                    layer_scale_init_value=layer_scale_init_value,
+                    norm_cfg=norm_cfg,
+                    act_cfg=act_cfg,
+                    with_cp=with_cp,
                 )
-                for _ in range(depths[i])
+                for _ in range(settings['depths'][i])
             ]
             self.stages.append(Stage(blocks))
             if out_norm and i in self.out_indices:
                 self.add_module(f'norm{2 * i}', build_norm(norm_cfg, channels))
         self._freeze_stages()
 
-    @property
-    def output_norms(self) -> list[nn.Module]:
-        """The norms of the outputs, in the order of ``out_indices``; empty without ``out_norm``."""
-        return [getattr(self, f'norm{2 * i}') for i in self.out_indices] if self.out_norm else []
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps of the chosen stages.
+        """Compute the feature maps of the chosen stages.
 
         Args:
             x: Images of shape (N, in_channels, H, W), H and W at least 32 pixels.
 
         Returns:
-            One map per out index i, of shape (N, embed_dims·2^i, ⌊H / 2^(i+2)⌋, ⌊W / 2^(i+2)⌋).
+            One feature map per out index i, of shape (N, embed_dims·2^i, ⌊H / 2^(i+2)⌋, ⌊W / 2^(i+2)⌋).
         """
-        # While tracing, sizes are tensors, and a comparison would be cast in stone.
+        # While tracing, sizes are tensors, and the outcome of a comparison would become part of the trace.
         if not torch.jit.is_tracing():
             check_image(x, self.in_channels)
         x = self.patch_embed(x)
@@ -340,7 +296,14 @@ class FasterNet(BaseModule):
         return tuple(outs)
 
     def train(self, mode: bool = True) -> 'FasterNet':
-        """Switch to training mode, but for what ``frozen_stages`` and ``norm_eval`` keep in evaluation mode."""
+        """Set the mode, except where ``frozen_stages`` and ``norm_eval`` keep evaluation mode.
+
+        Args:
+            mode: Training mode (True) or evaluation mode (False). Defaults to True.
+
+        Returns:
+            The model itself.
+        """
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
@@ -351,19 +314,73 @@ class FasterNet(BaseModule):
         return self
 
     def init_weights(self) -> None:
-        """Initialize as ``init_cfg`` says; pre-trained files are converted, checked and loaded whole."""
-        init_cfg = self.init_cfg
-        # Files last, as in mmengine, so that no other entry overwrites them.
-        configs = sorted([init_cfg] if isinstance(init_cfg, dict) else init_cfg, key=is_pretrained)
-        self.init_cfg = [dict(cfg, type=FasterNetPretrainedInit) if is_pretrained(cfg) else cfg for cfg in configs]
-        try:
+        """Initialize as ``init_cfg`` says; a checkpoint is converted, checked, and loaded completely or not at all.
+
+        Raises:
+            CheckpointError: If a file can't be read, is refused, or does not fit the model.
+        """
+        with pretrained_by(load_pretrained, self):
             super().init_weights()
-        finally:
-            self.init_cfg = init_cfg
+
+    @property
+    def output_norms(self) -> list[nn.Module]:
+        """Norms of the outputs, in the order of ``out_indices``; empty without ``out_norm``."""
+        return [getattr(self, f'norm{2 * i}') for i in self.out_indices] if self.out_norm else []
+
+    @property
+    def convolutions(self) -> dict[str, list[nn.Conv2d]]:
+        """All convolutions by the part they belong to: 'embedding', 'merging', 'PConv' and '1×1'.
+
+        Example:
+            >>> for part, convolutions in FasterNet('t0').convolutions.items():
+            ...     print(part, convolutions[0].kernel_size, len(convolutions))
+            embedding (4, 4) 1
+            merging (2, 2) 3
+            PConv (3, 3) 13
+            1×1 (1, 1) 26
+        """
+        blocks = [block for stage in self.stages[::2] for block in stage.blocks]
+        return {
+            'embedding': [self.patch_embed.proj],
+            'merging': [merging.reduction for merging in self.stages[1::2]],
+            'PConv': [block.spatial_mixing.partial_conv3 for block in blocks],
+            '1×1': [convolution for block in blocks for convolution in (block.mlp[0], block.mlp[3])],
+        }
+
+    @classmethod
+    def describe(cls, state_dict: dict[str, Tensor]) -> dict[str, Any]:
+        """Tell which arguments a model was built with, as far as its state dict shows.
+
+        Args:
+            state_dict: Entries of a FasterNet, ``patch_embed.proj.weight`` among them.
+
+        Returns:
+            ``arch``, the name of a variant or else a dict, in which a missing stage has no blocks and a missing weight
+            means the default ratio; ``in_channels``; ``has_bn``; ``has_layer_scale``.
+
+        Example:
+            >>> FasterNet.describe(FasterNet('t0').state_dict())
+            {'arch': 't0', 'in_channels': 3, 'has_bn': True, 'has_layer_scale': False}
+        """
+        embed_dims, in_channels = state_dict['patch_embed.proj.weight'].shape[:2]
+        blocks = {match.groups() for key in state_dict if (match := re.match(r'stages\.(\d)\.blocks\.(\d+)\.', key))}
+        depths = tuple(sum(stage == str(2 * i) for stage, _ in blocks) for i in range(4))
+        defaults = dict(mlp_ratio=MLP_RATIO, partial_ratio=PARTIAL_RATIO)
+        arch = dict(embed_dims=embed_dims, depths=depths, **defaults)
+        for ratio, key in dict(mlp_ratio='mlp.0.weight', partial_ratio='spatial_mixing.partial_conv3.weight').items():
+            if (weight := state_dict.get(f'stages.0.blocks.0.{key}')) is not None:
+                arch[ratio] = weight.shape[0] / embed_dims
+        names = (name for name, other in cls.arch_settings.items() if {**defaults, **other}.items() >= arch.items())
+        return dict(
+            arch=next(names, arch),
+            in_channels=in_channels,
+            has_bn='patch_embed.norm.running_mean' in state_dict,
+            has_layer_scale=any(key.endswith('.layer_scale') for key in state_dict),
+        )
 
     @staticmethod
     def _checkpoint_filter(state_dict: dict[str, Tensor], *args: Any) -> None:
-        """Rename the authors' classifier in place; mmpretrain's ``ImageClassifier`` calls this before it loads."""
+        """Rename the authors' classifier in place; mmpretrain's ``ImageClassifier`` calls this before it loads one."""
         renamed = dict(classifier_state_dict(state_dict))
         state_dict.clear()
         state_dict.update(renamed)
@@ -386,90 +403,8 @@ class FasterNet(BaseModule):
         if fresh and not self._warned_of_fresh_norms:
             self._warned_of_fresh_norms = True
             warnings.warn(
-                'norm_eval=True keeps the running statistics of every BN, but those of the output norms are still at '
-                'their start (mean 0, variance 1), so that these norms normalize nothing. Use norm_eval=False, '
-                'out_norm=False, or a checkpoint that has trained output norms.',
+                'norm_eval=True keeps the running statistics of every BN, but those of the output norms still have '
+                'their initial values (mean 0, variance 1), so these norms do not normalize. Use norm_eval=False, '
+                'out_norm=False, or a checkpoint with trained output norms.',
                 stacklevel=3,
             )
-
-
-def check_image(x: Tensor, in_channels: int) -> None:
-    """Make sure that a FasterNet can take a batch of images."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f'FasterNet takes a tensor of images, but got {type(x).__name__}')
-    if x.dim() != 4:
-        raise ValueError(f'FasterNet takes images of shape (N, {in_channels}, H, W), but got shape {tuple(x.shape)}')
-    if not x.is_floating_point():
-        raise TypeError(f'FasterNet takes images of a floating-point type, but got {x.dtype}')
-    if x.shape[1] != in_channels:
-        raise ValueError(
-            f'FasterNet was made for images of {in_channels} channels, but got {x.shape[1]}; '
-            f'set in_channels={x.shape[1]}'
-        )
-    if x.shape[2] < 32 or x.shape[3] < 32:
-        raise ValueError(
-            f'FasterNet takes images of at least 32 × 32 pixels, but got height {x.shape[2]} and width {x.shape[3]}'
-        )
-
-
-def is_pretrained(cfg: dict) -> bool:
-    """Whether an entry of ``init_cfg`` names a checkpoint."""
-    return cfg.get('type') in ('Pretrained', PretrainedInit)
-
-
-def resolve_arch(arch: str | dict, arch_settings: dict[str, dict]) -> dict:
-    """All settings of a variant's name or a user's dict, checked."""
-    choices = ', '.join(arch_settings)
-    required, defaults = ('embed_dims', 'depths'), dict(mlp_ratio=2, partial_ratio=1 / 4, drop_path_rate=0.0)
-    defaults['act_cfg'] = dict(type='ReLU', inplace=True)
-    keys = (*required, *defaults)
-    if isinstance(arch, str):
-        if arch.lower() not in arch_settings:
-            raise ValueError(f'arch must be one of {choices}, or a dict with {keys}, but got {arch!r}')
-        arch = arch_settings[arch.lower()]
-    if not isinstance(arch, dict):
-        raise TypeError(f'arch must be one of {choices}, or a dict with {keys}, but got {arch!r}')
-    missing, unknown = [key for key in required if key not in arch], [key for key in arch if key not in keys]
-    if missing or unknown:
-        raise ValueError(f'arch must have the keys {required} and may have {tuple(defaults)}, but got {list(arch)}')
-
-    settings = {**defaults, **arch}
-    depths = settings['depths']
-    if not isinstance(depths, (list, tuple)) or len(depths) != 4:
-        raise ValueError(f'depths of arch must be four numbers of blocks, but got {depths!r}')
-    settings['depths'] = tuple(as_integer('each of depths of arch', depth, 0) for depth in depths)
-    settings['embed_dims'] = channels = as_integer('embed_dims of arch', settings['embed_dims'], 1)
-    check_number('mlp_ratio of arch', settings['mlp_ratio'])
-    if int(channels * settings['mlp_ratio']) < 1:
-        raise ValueError(f'mlp_ratio of arch must leave at least one hidden channel, but got {settings["mlp_ratio"]}')
-    check_number('partial_ratio of arch', settings['partial_ratio'])
-    if abs(num_convolved(channels, settings['partial_ratio']) - channels * settings['partial_ratio']) > 1e-3:
-        raise ValueError(
-            f'embed_dims of arch must be divisible by its partial_ratio, but {channels} · '
-            f'{settings["partial_ratio"]:g} is not a whole number of channels'
-        )
-    return settings
-
-
-def resolve_out_indices(out_indices: Sequence[int]) -> tuple[int, ...]:
-    """The chosen stages in ascending order, checked."""
-    if isinstance(out_indices, str) or not isinstance(out_indices, Sequence):
-        raise TypeError(f'out_indices must be a sequence of stages from 0 to 3, but got {out_indices!r}')
-    stages = sorted({as_integer('each of out_indices', index, 0, 3) for index in out_indices})
-    if not stages or len(stages) < len(out_indices):
-        raise ValueError(f'out_indices must name at least one stage and none twice, but got {tuple(out_indices)}')
-    return tuple(stages)
-
-
-def check_config(name: str, value: dict) -> None:
-    if not isinstance(value, dict):
-        raise TypeError(f'{name} must be a dict such as dict(type=...), but got {value!r}')
-
-
-def check_init_cfg(init_cfg: dict | list[dict]) -> None:
-    configs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
-    if not isinstance(configs, (list, tuple)) or not all(isinstance(cfg, dict) for cfg in configs):
-        raise TypeError(
-            "init_cfg must be a dict such as dict(type='Pretrained', checkpoint=...), or a list of such, "
-            f'but got {init_cfg!r}'
-        )

@@ -1,4 +1,4 @@
-"""PConv, the operator that FasterNet is made of."""
+"""PConv, the operator that FasterNet is built of."""
 
 import math
 
@@ -11,11 +11,11 @@ __all__ = ['PConv', 'num_convolved']
 
 
 def num_convolved(channels: int, partial_ratio: float) -> int:
-    """Number of channels that a PConv convolves, ``floor(channels * partial_ratio)``.
+    """Compute how many channels a PConv convolves: ``floor(channels * partial_ratio)``.
 
     Args:
         channels: Channels of the feature map.
-        partial_ratio: Share of them to convolve, in (0, 1].
+        partial_ratio: Share of the channels to convolve, in (0, 1].
 
     Returns:
         The number of convolved channels, at least 1.
@@ -31,7 +31,7 @@ def num_convolved(channels: int, partial_ratio: float) -> int:
     check_number('partial_ratio', partial_ratio)
     if not 0 < partial_ratio <= 1:
         raise ValueError(f'partial_ratio must be in (0, 1], but got {partial_ratio}')
-    # 100 * 0.29 is 28.999…: the small term keeps a ratio with an exact answer from losing a channel to rounding.
+    # 100 * 0.29 is 28.999…: without the small term, such a whole product would lose a channel.
     convolved = math.floor(channels * partial_ratio + 1e-6)
     if convolved < 1:
         raise ValueError(
@@ -42,18 +42,19 @@ def num_convolved(channels: int, partial_ratio: float) -> int:
 
 
 class PConv(nn.Module):
-    """Partial convolution of FasterNet: convolve the first channels, pass the rest through.
+    """Partial convolution of FasterNet: convolve the first channels, pass the others through.
 
     ::
 
         x ─┬─ first ⌊c·ratio⌋ channels ── k×k convolution ─┬─ concatenate ── y
-           └─ the other channels, as they are ─────────────┘
+           └─ the other channels, unchanged ───────────────┘
 
-    This is the PConv of *Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks* (CVPR 2023), section 3.2 and
-    Fig. 4, and not the mask-aware "partial convolution" of image inpainting. Its convolution has stride 1, no bias and
-    keeps height and width. The module also works alone, in any other network. Where ``torch.compile`` meets batches of
-    one and changing sizes, Inductor needs ``options=dict(layout_optimization=False)``: it can't sort the strides of any
-    convolution over a part of a map then.
+    This is the PConv of *Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks* (CVPR 2023,
+    https://arxiv.org/abs/2303.03667), section 3.2 and Fig. 4, not the mask-aware "partial convolution" of image
+    inpainting. Its convolution has stride 1 and no bias, and keeps height and width. The layer works in any network.
+
+    For ``torch.compile`` with batches of one image of varying size, pass ``options=dict(layout_optimization=False)``:
+    Inductor can't sort the strides of a convolution of a part of the channels.
 
     Args:
         channels: Channels c of input and output.
@@ -62,8 +63,8 @@ class PConv(nn.Module):
         dilation: Dilation of the kernel. Defaults to 1.
 
     Raises:
-        ValueError: If an argument is out of its range, or the input is not an (N, c, H, W) map.
-        TypeError: If a size is not an integer, or the ratio not a number.
+        ValueError: If an argument is out of its range, or the input is not an (N, c, H, W) feature map.
+        TypeError: If a size is not an integer, or the ratio is not a number.
 
     Example:
         >>> import torch
@@ -84,7 +85,7 @@ class PConv(nn.Module):
         self.channels = channels
         self.conv_channels = num_convolved(channels, partial_ratio)
         self.pass_channels = channels - self.conv_channels
-        # The name is the authors': state-dict keys of released checkpoints contain it.
+        # The authors' name: the keys of released checkpoints contain it.
         self.partial_conv3 = nn.Conv2d(
             self.conv_channels,
             self.conv_channels,
@@ -95,7 +96,7 @@ class PConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve the first channels.
+        """Compute the partial convolution.
 
         Args:
             x: Feature map of shape (N, channels, H, W).
@@ -104,8 +105,10 @@ class PConv(nn.Module):
             Feature map of the same shape.
         """
         if x.dim() != 4:
-            raise ValueError(f'PConv takes a map of shape (N, {self.channels}, H, W), but got {x.dim()} dimensions')
-        # While tracing, a size is a tensor, and comparing it would only warn.
+            raise ValueError(
+                f'PConv takes a feature map of shape (N, {self.channels}, H, W), but got {x.dim()} dimensions'
+            )
+        # While tracing, sizes are tensors, and comparing them would only warn.
         if not torch.jit.is_tracing() and x.shape[1] != self.channels:
             raise ValueError(f'PConv was made for {self.channels} channels, but the input has {x.shape[1]}')
         if self.pass_channels == 0:
@@ -113,12 +116,36 @@ class PConv(nn.Module):
         convolved, passed = torch.split(x, [self.conv_channels, self.pass_channels], dim=1)
         return torch.cat((self.partial_conv3(convolved), passed), dim=1)
 
-    def flops(self, height: int, width: int) -> int:
-        """Multiply-adds for one map: h·w·k²·c_p² (the paper's Eq. 4).
+    def convolve_in_place(self, x: Tensor) -> Tensor:
+        """Compute the partial convolution by overwriting the input, which saves copying the other channels.
+
+        The values are those of :meth:`forward`. Only for inference, and where nothing else needs ``x``: autograd may
+        need the channels that are overwritten.
 
         Args:
-            height: Height h of the map in pixels.
-            width: Width w of the map in pixels.
+            x: Feature map of shape (N, channels, H, W). Its first channels are overwritten.
+
+        Returns:
+            The same tensor.
+
+        Example:
+            >>> import torch
+            >>> pconv, x = PConv(8), torch.rand(1, 8, 5, 5)
+            >>> with torch.no_grad():
+            ...     y = pconv(x)
+            ...     bool((pconv.convolve_in_place(x) == y).all()), bool((x == y).all())
+            (True, True)
+        """
+        convolved = x[:, : self.conv_channels]
+        convolved.copy_(self.partial_conv3(convolved))
+        return x
+
+    def flops(self, height: int, width: int) -> int:
+        """Count the multiply-adds for one feature map: h·w·k²·c_p² (the paper's Eq. 4).
+
+        Args:
+            height: Height h of the feature map in pixels.
+            width: Width w of the feature map in pixels.
 
         Returns:
             Number of multiply-adds.
@@ -126,13 +153,13 @@ class PConv(nn.Module):
         return height * width * self.partial_conv3.weight.numel()
 
     def memory_accesses(self, height: int, width: int) -> int:
-        """Elements read and written for one map: h·w·2·c_p + k²·c_p² (the paper's Eq. 5).
+        """Count the elements read and written for one feature map: h·w·2·c_p + k²·c_p² (the paper's Eq. 5).
 
-        The channels passed through are not counted: they need no access.
+        Channels that pass through need no access and are not counted.
 
         Args:
-            height: Height h of the map in pixels.
-            width: Width w of the map in pixels.
+            height: Height h of the feature map in pixels.
+            width: Width w of the feature map in pixels.
 
         Returns:
             Number of elements.

@@ -1,22 +1,22 @@
-"""A timm network as a backbone, with timm's own files as its weights.
+"""A network of timm as a backbone, with timm's own files as its weights.
 
-Importing this registers it; ``import mmfasternet`` does not, because timm is optional.
+Import this module to register it; ``import mmfasternet`` does not, because timm is optional.
 """
 
 import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from mmengine.model import BaseModule, update_init_info
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmfasternet.weights.state_dict import CLASSIFIER, CheckpointError, compare, read_checkpoint, unwrap
+from mmfasternet.weights.initialize import is_pretrained, pretrained_by
+from mmfasternet.weights.reader import read_checkpoint
+from mmfasternet.weights.state_dict import drop_classifier, load_exactly, unwrap
 
-from .fasternet import is_pretrained
-
-# Not by catching what the import raises: load_config shows the innermost error, which shall be this one.
+# Looked for rather than caught: load_config shows the innermost error of an import, which should be this one.
 if find_spec('timm') is None:
     raise ImportError("TimmFeatures needs timm, which is not installed: pip install 'mmfasternet[compare]'")
 import timm
@@ -24,43 +24,19 @@ import timm
 __all__ = ['TimmFeatures']
 
 
-class TimmPretrainedInit:
-    """``init_cfg=dict(type='Pretrained', ...)`` of a TimmFeatures: loads a classifier's file, whole or not at all."""
-
-    def __init__(self, checkpoint: str | Path, trust: bool = False) -> None:
-        self.checkpoint = checkpoint
-        self.trust = trust
-
-    def __call__(self, module: 'TimmFeatures') -> None:
-        state_dict = unwrap(read_checkpoint(self.checkpoint, trust=self.trust), str(self.checkpoint))
-        taken = {
-            feature_key(key, module.body): value for key, value in state_dict.items() if not key.startswith(CLASSIFIER)
-        }
-        if problems := compare(taken, module.body.state_dict()):
-            raise CheckpointError(f"{self.checkpoint} does not fit timm's {module.arch}: {'; '.join(problems)}")
-        module.body.load_state_dict(taken)
-        update_init_info(module, init_info=f'timm pre-trained: {self.checkpoint}')
-
-
-def feature_key(key: str, body: nn.ModuleDict) -> str:
-    """What ``features_only`` calls an entry of the classifier: stages.0 is stages_0 there."""
-    flat = re.sub(r'^(\w+)\.(\d+)\.', r'\1_\2.', key)
-    return flat if flat.partition('.')[0] in body else key
-
-
 @MODELS.register_module()
 class TimmFeatures(BaseModule):
-    """A network of timm as a backbone that gives the last map of each of four stages, at strides 4, 8, 16 and 32.
+    """A network of timm as a backbone that gives one feature map per stage, at strides 4, 8, 16 and 32.
 
     Args:
         arch: timm's name of the network, such as 'repvit_m1_1'.
         norm_eval: Whether every BN keeps its running statistics in training. Defaults to False.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` takes an address or a path of timm's file of the
-            classifier, and fails where it does not fit in every entry but the classifier's. None means timm's own
-            random initialization. Defaults to None.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` takes a path or URL of timm's file of the network, and
+            fails unless every entry fits, except for those of the classifier; ``trust=True`` reads a file that is
+            refused. None means timm's own random initialization. Defaults to None.
 
     Raises:
-        ValueError: If timm has no such network, or its maps have other strides.
+        ValueError: If timm has no such network, or its feature maps have other strides.
         TypeError: If ``init_cfg`` is anything else.
 
     Example:
@@ -76,37 +52,64 @@ class TimmFeatures(BaseModule):
     """
 
     def __init__(self, arch: str, norm_eval: bool = False, init_cfg: dict | None = None) -> None:
-        if init_cfg is not None:
-            if not (isinstance(init_cfg, dict) and is_pretrained(init_cfg)):
-                raise TypeError(
-                    f"init_cfg must be None or dict(type='Pretrained', checkpoint=...), but got {init_cfg!r}"
-                )
-            init_cfg = dict(init_cfg, type=TimmPretrainedInit)
+        if init_cfg is not None and not (isinstance(init_cfg, dict) and is_pretrained(init_cfg)):
+            raise TypeError(f"init_cfg must be None or dict(type='Pretrained', checkpoint=...), but got {init_cfg!r}")
         super().__init__(init_cfg)
         if not timm.is_model(arch):
-            raise ValueError(f"arch must be one of timm's, see timm.list_models(), but got {arch!r}")
+            raise ValueError(f"arch must be one of timm's networks, see timm.list_models(), but got {arch!r}")
         self.arch = arch
         self.norm_eval = norm_eval
         self.body = timm.create_model(arch, features_only=True, pretrained=False)
         if (strides := self.body.feature_info.reduction()) != [4, 8, 16, 32]:
-            raise ValueError(f'arch must give maps at strides 4, 8, 16 and 32, but {arch!r} gives them at {strides}')
+            raise ValueError(
+                f'arch must give feature maps at strides 4, 8, 16 and 32, but {arch!r} gives them at {strides}'
+            )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps of the four stages.
+        """Compute the feature maps of the four stages.
 
         Args:
             x: Images of shape (N, 3, H, W).
 
         Returns:
-            One map per stage.
+            One feature map per stage, in order.
         """
         return tuple(self.body(x))
 
     def train(self, mode: bool = True) -> 'TimmFeatures':
-        """Switch to training mode, but for what ``norm_eval`` keeps in evaluation mode."""
+        """Set the mode, except where ``norm_eval`` keeps evaluation mode.
+
+        Args:
+            mode: Training mode (True) or evaluation mode (False). Defaults to True.
+
+        Returns:
+            The model itself.
+        """
         super().train(mode)
         if mode and self.norm_eval:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def init_weights(self) -> None:
+        """Initialize as ``init_cfg`` says, see there.
+
+        Raises:
+            CheckpointError: If the file can't be read, is refused, or does not fit the network.
+        """
+        with pretrained_by(_load_features, self):
+            super().init_weights()
+
+
+def _load_features(model: TimmFeatures, checkpoint: str | Path, trust: bool = False) -> None:
+    """Load all but the classifier of a file of timm's."""
+    found = drop_classifier(unwrap(read_checkpoint(checkpoint, trust=trust), str(checkpoint)))
+    renamed = {_feature_key(key, model.body): value for key, value in found.items()}
+    load_exactly(model.body, renamed, str(checkpoint), f"timm's {model.arch}")
+
+
+def _feature_key(key: str, body: nn.ModuleDict) -> str:
+    """The name that ``features_only`` gives to an entry of the classifier: stages.0 becomes stages_0."""
+    flat = re.sub(r'^(\w+)\.(\d+)\.', r'\1_\2.', key)
+    return flat if flat.partition('.')[0] in body else key

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 __all__ = ['VARIANTS', 'Variant']
 
-RELEASE = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0'
+_RELEASE = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0'
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Variant:
     @property
     def checkpoint(self) -> str:
         """URL of the authors' ImageNet weights."""
-        return f'{RELEASE}/{self.file}'
+        return f'{_RELEASE}/{self.file}'
 
     @property
     def arch(self) -> dict:

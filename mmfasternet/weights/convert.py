@@ -1,29 +1,30 @@
-"""Any checkpoint with a FasterNet in, a small file of its weights out."""
+"""From any checkpoint with a FasterNet to a small file of its weights."""
 
-import os
+import io
 from pathlib import Path
 
 import safetensors.torch
 import torch
 
 from mmfasternet.errors import UserError
+from mmfasternet.files import write_file
 
 from .reader import read_checkpoint
-from .state_dict import CLASSIFIER, fasternet_state_dict
+from .state_dict import drop_classifier, fasternet_state_dict
 
 __all__ = ['save_backbone']
 
 
 def save_backbone(source: str | Path, target: str | Path, prefix: str | None = None, trust: bool = False) -> int:
-    """Write the FasterNet of any checkpoint as a file of weights alone, under this project's keys.
+    """Write the FasterNet of any checkpoint to a file of weights alone, with this project's keys.
 
-    The classifier is left out. The file loads by ``torch.load(weights_only=True)``, and through ``init_cfg``.
+    The classifier is left out. ``torch.load(weights_only=True)`` reads the file, and so does ``init_cfg``.
 
     Args:
-        source: Path or http(s) address of any form that :func:`fasternet_state_dict` understands.
-        target: File to write, ``.pth`` or ``.safetensors``; it appears whole or not at all.
-        prefix: Where in the file the backbone lies. None finds it. Defaults to None.
-        trust: Whether to unpickle anything the source asks for. Defaults to False.
+        source: Path or http(s) URL of a file that holds a FasterNet in any supported form.
+        target: File to write, ``.pth`` or ``.safetensors``; it is written completely or not at all.
+        prefix: Where in the source the backbone lies, such as 'backbone.'. None finds it. Defaults to None.
+        trust: As in :func:`~mmfasternet.weights.read_checkpoint`. Defaults to False.
 
     Returns:
         Number of entries written.
@@ -31,7 +32,7 @@ def save_backbone(source: str | Path, target: str | Path, prefix: str | None = N
     Raises:
         MissingCheckpointError: If there is no such file.
         CheckpointError: If the source can't be read, is refused, or holds no FasterNet.
-        UserError: If the target can't be written, or has another suffix.
+        UserError: If the target can't be written or has another suffix.
 
     Example:
         >>> import torch
@@ -44,15 +45,13 @@ def save_backbone(source: str | Path, target: str | Path, prefix: str | None = N
     if target.suffix not in ('.pth', '.safetensors'):
         raise UserError(f'{target} must end in .pth or .safetensors')
     found = fasternet_state_dict(read_checkpoint(source, trust=trust), str(source), prefix)
-    # Cloned: a tensor that is a view would take its whole storage into the file.
-    weights = {key: value.clone() for key, value in found.items() if not key.startswith(CLASSIFIER)}
-    part = target.with_name(f'{target.name}.part')
-    try:
-        if target.suffix == '.safetensors':
-            safetensors.torch.save_file(weights, part)
-        else:
-            torch.save(dict(state_dict=weights), part)
-        os.replace(part, target)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise UserError(f'can not write {target}: {error}') from error
+    # Cloned, since a view would be saved with the complete storage that it shares.
+    weights = {key: value.clone() for key, value in drop_classifier(found).items()}
+    if target.suffix == '.safetensors':
+        content = safetensors.torch.save(weights)
+    else:
+        buffer = io.BytesIO()
+        torch.save(dict(state_dict=weights), buffer)
+        content = buffer.getvalue()
+    write_file(target, content)
     return len(weights)

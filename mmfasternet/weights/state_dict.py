@@ -1,112 +1,45 @@
-"""What a state dict of FasterNet is, under whatever names, and how it becomes ours.
+"""State dicts: find a FasterNet in one, give it this project's keys, and check that it fits a model.
 
-Forms that are understood: the authors' classifiers and detectors, timm's ``fasternet_*`` (also as ``features_only``),
-and detectors of mmdet 2 and 3; bare or inside ``state_dict``, ``model`` or ``model_state_dict``; with or without the
-prefixes ``module.`` and ``backbone.``.
+Supported are the authors' classifiers and detectors, timm's ``fasternet_*`` (also as ``features_only``), and detectors
+of mmdet 2 and 3; bare or inside ``state_dict``, ``model`` or ``model_state_dict``; with or without the prefixes
+``module.`` and ``backbone.``.
 """
 
 import re
-from pathlib import Path
 from typing import Any
 
-from mmengine.logging import print_log
-from mmengine.model import update_init_info
 from torch import Tensor, nn
 
-from .reader import CheckpointError, read_checkpoint
+from .reader import CheckpointError
 
 __all__ = [
-    'FasterNetPretrainedInit',
+    'StateDict',
     'check_whole_model',
     'classifier_state_dict',
+    'drop_classifier',
     'fasternet_state_dict',
-    'load_pretrained',
+    'load_exactly',
+    'match_backbone',
+    'strip_prefix',
     'unwrap',
 ]
 
 StateDict = dict[str, Tensor]
 
-# The classifier of the authors' files, and of timm's.
-CLASSIFIER = ('avgpool_pre_head.', 'head.', 'conv_head.', 'classifier.')
-
-
-class FasterNetPretrainedInit:
-    """``init_cfg=dict(type='Pretrained', ...)`` of a FasterNet: :func:`load_pretrained` as mmengine's initializer.
-
-    Args:
-        checkpoint: Path or http(s) address.
-        prefix: Where in the file the backbone lies. None finds it. Defaults to None.
-        map_location: Where tensors are read to. Defaults to 'cpu'.
-        trust: Whether to unpickle anything the file asks for. Defaults to False.
-    """
-
-    def __init__(
-        self, checkpoint: str | Path, prefix: str | None = None, map_location: Any = 'cpu', trust: bool = False
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.options = dict(prefix=prefix, map_location=map_location, trust=trust)
-
-    def __call__(self, module: nn.Module) -> None:
-        load_pretrained(module, self.checkpoint, **self.options)
-        update_init_info(module, init_info=f'FasterNet pre-trained: {self.checkpoint}')
-
-
-def load_pretrained(
-    model: nn.Module,
-    checkpoint: str | Path,
-    prefix: str | None = None,
-    map_location: Any = 'cpu',
-    trust: bool = False,
-) -> None:
-    """Load a pre-trained FasterNet into a backbone, whole or not at all.
-
-    The classifier is dropped. Output norms start fresh where the file has none, as ImageNet files do. How many entries
-    were taken, dropped and left fresh is logged.
-
-    Args:
-        model: The backbone, a :class:`FasterNet`.
-        checkpoint: Path or http(s) address.
-        prefix: Where in the file the backbone lies, such as 'backbone.'. None finds it. Defaults to None.
-        map_location: Where tensors are read to. Defaults to 'cpu'.
-        trust: Whether to unpickle anything the file asks for. Defaults to False.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file can't be read, is refused, or does not fit the model.
-
-    Example:
-        >>> import torch
-        >>> from mmfasternet import FasterNet
-        >>> torch.save(FasterNet('t0').state_dict(), 'fasternet_t0.pth')
-        >>> load_pretrained(FasterNet('t0'), 'fasternet_t0.pth')
-    """
-    found = fasternet_state_dict(read_checkpoint(checkpoint, map_location, trust), str(checkpoint), prefix)
-    expected = model.state_dict()
-    unused = [key for key in found if is_unused(key, expected)]
-    taken = {key: value for key, value in found.items() if key not in unused}
-    fresh = [] if any(is_output_norm(key) for key in found) else [key for key in expected if is_output_norm(key)]
-    problems = compare(taken, {key: value for key, value in expected.items() if key not in fresh})
-    if problems:
-        hint = explain(found, taken, expected, model)
-        raise CheckpointError(f'{checkpoint} does not fit this FasterNet: {hint}{"; ".join(problems)}')
-    model.load_state_dict(taken, strict=False)
-    print_log(
-        f'FasterNet from {checkpoint}: {len(taken)} entries taken, {len(unused)} dropped (classifier, unused stages), '
-        f'{len(fresh)} fresh (output norms)',
-        logger='current',
-    )
+# First parts of the keys of a classifier: the authors' two, then timm's.
+_CLASSIFIER = ('avgpool_pre_head.', 'head.', 'conv_head.', 'classifier.')
 
 
 def fasternet_state_dict(checkpoint: Any, source: str, prefix: str | None = None) -> StateDict:
     """Find the FasterNet in what a checkpoint file holds, under this project's keys.
 
     Args:
-        checkpoint: What :func:`read_checkpoint` returned.
+        checkpoint: What :func:`~mmfasternet.weights.read_checkpoint` returned.
         source: Name of the file, for errors.
         prefix: Where the backbone lies, such as 'backbone.'. None finds it. Defaults to None.
 
     Returns:
-        Key → tensor, with the keys of the authors' code, classifier included where the file has one.
+        Key → tensor, with the keys of the authors' code, including the classifier if the file has one.
 
     Raises:
         CheckpointError: If the file holds no FasterNet there.
@@ -120,29 +53,34 @@ def fasternet_state_dict(checkpoint: Any, source: str, prefix: str | None = None
     state_dict = unwrap(checkpoint, source)
     if prefix is not None:
         lead = prefix if prefix.endswith('.') else f'{prefix}.'
-        inner = strip(state_dict, lead) or strip(strip(state_dict, 'module.'), lead)
+        inner = strip_prefix(state_dict, lead) or strip_prefix(strip_prefix(state_dict, 'module.'), lead)
         if not inner:
-            raise CheckpointError(f'{source} has no entry under prefix={prefix!r}, but such as {examples(state_dict)}')
+            raise CheckpointError(f'{source} has no entry under prefix={prefix!r}; it has {_examples(state_dict)}')
         state_dict = inner
-    while inner := strip(state_dict, 'module.') or strip(state_dict, 'backbone.'):
+    while inner := strip_prefix(state_dict, 'module.') or strip_prefix(state_dict, 'backbone.'):
         state_dict = inner
-    # Swin Transformers have the first as well.
+    # Both, since Swin Transformers have the first as well.
     for part in ('patch_embed.proj.weight', 'partial_conv3.weight'):
-        if not any(key.endswith(part) for key in state_dict):
-            raise CheckpointError(
-                f'{source} holds no FasterNet: it lacks {part}, and has such as {examples(state_dict)}'
-            )
-    return from_timm(state_dict)
+        if not any(f'.{key}'.endswith(f'.{part}') for key in state_dict):
+            raise CheckpointError(f'{source} holds no FasterNet: it lacks {part}; it has {_examples(state_dict)}')
+    state_dict = _from_timm(state_dict)
+    if 'patch_embed.proj.weight' not in state_dict:
+        found = [match[1] for key in state_dict if (match := re.match(r'(.*\.)patch_embed\.proj\.weight$', key))]
+        raise CheckpointError(
+            f'{source} holds a FasterNet under another prefix: set prefix={" or ".join(map(repr, found))}'
+        )
+    return state_dict
 
 
 def classifier_state_dict(state_dict: StateDict) -> StateDict:
     """Rename the authors' classifier, or timm's, to mmpretrain's ``ImageClassifier`` of a FasterNet and its head.
 
     Args:
-        state_dict: Tensors by key; others than such a classifier's stay as they are.
+        state_dict: Tensors by key.
 
     Returns:
-        Key → tensor, the backbone's behind ``backbone.`` and the head's behind ``head.``.
+        Key → tensor, the backbone's under ``backbone.`` and the head's under ``head.``. Anything but such a classifier
+        is returned unchanged.
 
     Example:
         >>> import torch
@@ -150,16 +88,66 @@ def classifier_state_dict(state_dict: StateDict) -> StateDict:
         >>> list(classifier_state_dict(state_dict))
         ['backbone.patch_embed.proj.weight', 'head.head.bias']
     """
-    bare = strip(state_dict, 'module.') or state_dict
+    bare = strip_prefix(state_dict, 'module.') or state_dict
     if 'patch_embed.proj.weight' not in bare:
         return state_dict
-    return {
-        f'{"head" if key.startswith(CLASSIFIER) else "backbone"}.{key}': value for key, value in from_timm(bare).items()
-    }
+    renamed = _from_timm(bare)
+    return {f'{"head" if key.startswith(_CLASSIFIER) else "backbone"}.{key}': value for key, value in renamed.items()}
+
+
+def drop_classifier(state_dict: StateDict) -> StateDict:
+    """Leave out the classifier's entries, by the authors' names or by timm's.
+
+    Args:
+        state_dict: Tensors by key, without a prefix.
+
+    Returns:
+        The other entries.
+
+    Example:
+        >>> import torch
+        >>> list(drop_classifier({'stem.weight': torch.ones(1), 'head.bias': torch.ones(1)}))
+        ['stem.weight']
+    """
+    return {key: value for key, value in state_dict.items() if not key.startswith(_CLASSIFIER)}
+
+
+def strip_prefix(state_dict: StateDict, prefix: str) -> StateDict:
+    """Select the entries whose keys start with a prefix, and remove it.
+
+    Args:
+        state_dict: Tensors by key.
+        prefix: The prefix, with its dot.
+
+    Returns:
+        The selected entries.
+
+    Example:
+        >>> import torch
+        >>> strip_prefix({'backbone.weight': torch.ones(1), 'neck.weight': torch.ones(1)}, 'backbone.')
+        {'weight': tensor([1.])}
+    """
+    return {key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)}
 
 
 def unwrap(checkpoint: Any, source: str) -> StateDict:
-    """The tensors of a checkpoint by key, whether they lie bare or inside one of the usual wrappings."""
+    """Find the state dict of a checkpoint, bare or inside one of the usual wrappings.
+
+    Args:
+        checkpoint: What :func:`~mmfasternet.weights.read_checkpoint` returned.
+        source: Name of the file, for errors.
+
+    Returns:
+        Its tensors by key.
+
+    Raises:
+        CheckpointError: If there are none.
+
+    Example:
+        >>> import torch
+        >>> unwrap(dict(epoch=3, state_dict=dict(weight=torch.ones(1))), 'example.pth')
+        {'weight': tensor([1.])}
+    """
     while isinstance(checkpoint, dict):
         wrapped = [checkpoint[key] for key in ('state_dict', 'model', 'model_state_dict') if key in checkpoint]
         if not wrapped:
@@ -173,26 +161,85 @@ def unwrap(checkpoint: Any, source: str) -> StateDict:
     return tensors
 
 
+def load_exactly(module: nn.Module, state_dict: StateDict, source: str, target: str) -> None:
+    """Load a state dict that fits in every entry, or leave the module unchanged.
+
+    Args:
+        module: The module.
+        state_dict: Its entries.
+        source: Name of the file, for errors.
+        target: Name of the module, for errors.
+
+    Raises:
+        CheckpointError: If an entry is missing, unknown or of another shape.
+
+    Example:
+        >>> import torch
+        >>> norm = torch.nn.LayerNorm(2)
+        >>> load_exactly(norm, dict(weight=torch.ones(2), bias=torch.rand(2)), 'norm.pth', 'this norm')
+        >>> load_exactly(norm, dict(weight=torch.ones(2)), 'norm.pth', 'this norm')
+        Traceback (most recent call last):
+        mmfasternet.weights.reader.CheckpointError: norm.pth does not fit this norm: 1 missing: bias
+    """
+    if problems := _differences(state_dict, module.state_dict()):
+        raise CheckpointError(f'{source} does not fit {target}: {"; ".join(problems)}')
+    module.load_state_dict(state_dict)
+
+
+def match_backbone(model: nn.Module, found: StateDict, source: str) -> tuple[StateDict, list[str], list[str]]:
+    """Check that a file's FasterNet fits a backbone in every entry that the backbone needs.
+
+    Args:
+        model: The backbone, a :class:`~mmfasternet.FasterNet`.
+        found: What :func:`fasternet_state_dict` returned.
+        source: Name of the file, for errors.
+
+    Returns:
+        The entries to load; the file's keys that the backbone has no use for; and the backbone's keys that keep their
+        initial values, those of all output norms or none.
+
+    Raises:
+        CheckpointError: If an entry is missing, unknown or of another shape. If the file was made with other arguments,
+            the error names them.
+
+    Example:
+        >>> from mmfasternet import FasterNet
+        >>> state_dict = FasterNet('t0').state_dict()
+        >>> taken, dropped, fresh = match_backbone(FasterNet('t0', out_indices=(3,)), state_dict, 'fasternet_t0.pth')
+        >>> len(taken), len(dropped), len(fresh)
+        (133, 15, 0)
+    """
+    expected = model.state_dict()
+    dropped = [key for key in found if _is_unused(key, expected)]
+    taken = {key: value for key, value in found.items() if key not in dropped}
+    fresh = [] if any(map(_is_output_norm, found)) else [key for key in expected if _is_output_norm(key)]
+    if problems := _differences(taken, {key: value for key, value in expected.items() if key not in fresh}):
+        hint = _explain(found, taken, expected, model)
+        raise CheckpointError(f'{source} does not fit this FasterNet: {hint}{"; ".join(problems)}')
+    return taken, dropped, fresh
+
+
 def check_whole_model(
     model: nn.Module, state_dict: StateDict, source: str, heads_may_differ: bool
 ) -> tuple[StateDict, list[str]]:
-    """Make sure that a state dict fits a detector, segmentor or classifier in every entry.
+    """Check that a state dict fits a detector, segmentor or classifier in every entry.
 
     Args:
         model: The model that is about to load it.
-        state_dict: Its entries, prefix ``module.`` stripped.
+        state_dict: Tensors by key, without the prefix ``module.``; entries that the model lacks are ignored.
         source: Name of the file, for errors.
-        heads_may_differ: Whether heads made for another number of classes are left out instead of refused.
+        heads_may_differ: Whether heads for another number of classes are left out rather than refused.
 
     Returns:
-        The entries to load, and the names of those left out.
+        The entries to load, and the keys of those left out.
 
     Raises:
         CheckpointError: If an entry of the model is missing or has another shape.
 
     Example:
         >>> import torch
-        >>> check_whole_model(torch.nn.Linear(2, 1), dict(weight=torch.ones(1, 2), bias=torch.ones(1)), 'a.pth', False)
+        >>> state_dict = dict(weight=torch.ones(1, 2), bias=torch.ones(1))
+        >>> check_whole_model(torch.nn.Linear(2, 1), state_dict, 'linear.pth', heads_may_differ=False)
         ({'weight': tensor([[1., 1.]]), 'bias': tensor([1.])}, [])
     """
     expected = model.state_dict()
@@ -201,20 +248,19 @@ def check_whole_model(
     other_classes = [
         key
         for key, value in state_dict.items()
-        if heads_may_differ and key in expected and is_other_class_count(key, value, expected[key])
+        if heads_may_differ and key in expected and _is_other_class_count(key, value, expected[key])
     ]
     taken = {key: value for key, value in state_dict.items() if key in expected and key not in other_classes}
-    problems = compare(taken, {key: value for key, value in expected.items() if key not in other_classes})
-    if problems:
+    if problems := _differences(taken, {key: value for key, value in expected.items() if key not in other_classes}):
         hint = ''
         if not any(key.startswith('backbone.') for key in state_dict):
-            hint = "it has no detector; pre-trained backbones go into backbone.init_cfg=dict(type='Pretrained', …); "
+            hint = "it has no detector; pre-trained backbones go into backbone.init_cfg=dict(type='Pretrained', ...); "
         raise CheckpointError(f'{source} does not fit this {type(model).__name__}: {hint}{"; ".join(problems)}')
     return taken, other_classes
 
 
-def compare(found: StateDict, expected: StateDict) -> list[str]:
-    """What stands between two state dicts, a sentence for each kind of difference."""
+def _differences(found: StateDict, expected: StateDict) -> list[str]:
+    """A clause for each way in which a state dict differs from what is expected."""
     missing = [key for key in expected if key not in found]
     unknown = [key for key in found if key not in expected]
     misshapen = [
@@ -223,46 +269,30 @@ def compare(found: StateDict, expected: StateDict) -> list[str]:
         if key in found and found[key].shape != expected[key].shape
     ]
     kinds = {'missing': missing, 'not part of the model': unknown, 'of another shape': misshapen}
-    return [f'{len(entries)} {kind}: {examples(entries)}' for kind, entries in kinds.items() if entries]
+    return [f'{len(entries)} {kind}: {_examples(entries)}' for kind, entries in kinds.items() if entries]
 
 
-def explain(found: StateDict, taken: StateDict, expected: StateDict, model: nn.Module) -> str:
+def _explain(found: StateDict, taken: StateDict, expected: StateDict, model: nn.Module) -> str:
     """What to change so that the file fits, as far as its entries tell."""
-    image, model_image = (entries['patch_embed.proj.weight'].shape[1] for entries in (found, expected))
-    if image != model_image:
-        return f'it was trained on images of {image} channels, but in_channels={model_image}; '
-    norm = 'patch_embed.norm.running_mean'
-    if (norm in found) != (norm in expected):
-        trained, wanted = ('BN', 'no BN') if norm in found else ('no BN', 'BN')
-        return f'it was trained with {trained}, but norm_cfg={wanted} was asked for; set norm_cfg to match; '
-    scaled, model_scaled = (any(key.endswith('.layer_scale') for key in entries) for entries in (found, expected))
-    if scaled != model_scaled:
-        return f'it was trained with{"" if scaled else "out"} layer scale; set layer_scale_init_value to match; '
-    if describe_arch(taken, model.arch_settings) != describe_arch(expected, model.arch_settings):
-        arch = describe_arch(found, model.arch_settings)
-        return f'it fits arch={arch!r}, but arch={model.arch!r} was asked for; '
+    theirs, ours = model.describe(taken), model.describe(expected)
+    if theirs['in_channels'] != ours['in_channels']:
+        return (
+            f'it was trained on images of {theirs["in_channels"]} channels, but in_channels={ours["in_channels"]} was '
+            'asked for; '
+        )
+    if theirs['has_bn'] != ours['has_bn']:
+        without = '' if theirs['has_bn'] else 'out'
+        return f'it was trained with{without} BN; set norm_cfg to match; '
+    if theirs['has_layer_scale'] != ours['has_layer_scale']:
+        without = '' if theirs['has_layer_scale'] else 'out'
+        return f'it was trained with{without} layer scale; set layer_scale_init_value to match; '
+    if theirs['arch'] != ours['arch']:
+        return f'it fits arch={model.describe(found)["arch"]!r}, but arch={model.arch!r} was asked for; '
     return ''
 
 
-def describe_arch(state_dict: StateDict, arch_settings: dict[str, dict]) -> str | dict:
-    """The variant's name, or else the arch dict, that a state dict was made with."""
-    blocks = [re.match(r'stages\.([0246])\.blocks\.(\d+)\.', key) for key in state_dict]
-    counts = [{int(m[2]) for m in blocks if m and int(m[1]) == 2 * stage} for stage in range(4)]
-    embed_dims = state_dict['patch_embed.proj.weight'].shape[0]
-    usual = dict(mlp_ratio=2, partial_ratio=1 / 4)
-    arch = dict(embed_dims=embed_dims, depths=tuple(len(count) for count in counts), **usual)
-    for ratio, key in dict(mlp_ratio='mlp.0.weight', partial_ratio='spatial_mixing.partial_conv3.weight').items():
-        if (weight := state_dict.get(f'stages.0.blocks.0.{key}')) is not None:
-            arch[ratio] = weight.shape[0] / embed_dims
-    names = [name for name, settings in arch_settings.items() if {**usual, **settings}.items() >= arch.items()]
-    return names[0] if names else arch
-
-
-def from_timm(state_dict: StateDict) -> StateDict:
-    """Rename timm's stages 0–3, which hold their merging layer as ``downsample``, to the authors' list of seven.
-
-    The two layers of timm's classifier get the authors' names too.
-    """
+def _from_timm(state_dict: StateDict) -> StateDict:
+    """Give timm's stages, which hold their merging layer as ``downsample``, and its classifier the authors' names."""
     if not any(re.match(r'stages(_\d|\.\d\.downsample)\.', key) for key in state_dict):
         return state_dict
     renamed = {}
@@ -275,29 +305,26 @@ def from_timm(state_dict: StateDict) -> StateDict:
     return renamed
 
 
-def strip(state_dict: StateDict, lead: str) -> StateDict:
-    """The entries whose keys start with ``lead``, without it."""
-    return {key[len(lead) :]: value for key, value in state_dict.items() if key.startswith(lead)}
-
-
-def is_output_norm(key: str) -> bool:
+def _is_output_norm(key: str) -> bool:
+    """Whether an entry belongs to the norm of an output."""
     return re.match(r'norm[0246]\.', key) is not None
 
 
-def is_unused(key: str, expected: StateDict) -> bool:
+def _is_unused(key: str, expected: StateDict) -> bool:
     """Whether an entry belongs to the classifier, or to a stage or output that this backbone was not asked for."""
-    if key.startswith(CLASSIFIER):
+    if key.startswith(_CLASSIFIER):
         return True
     part = re.match(r'(stages\.\d|norm[0246])\.', key)
     return part is not None and not any(name.startswith(part[0]) for name in expected)
 
 
-def is_other_class_count(key: str, value: Tensor, expected: Tensor) -> bool:
-    """Whether an entry belongs to a head's classifier and differs in the number of classes alone."""
+def _is_other_class_count(key: str, value: Tensor, expected: Tensor) -> bool:
+    """Whether an entry belongs to a head and differs in the number of classes alone."""
     in_head = any(part.endswith('head') and part != 'rpn_head' for part in key.split('.'))
     return in_head and value.shape[1:] == expected.shape[1:] and value.shape != expected.shape
 
 
-def examples(entries: list[str] | StateDict, most: int = 3) -> str:
+def _examples(entries: list[str] | StateDict, most: int = 3) -> str:
+    """The first few of many keys."""
     shown = ', '.join(list(entries)[:most])
     return f'{shown}, …' if len(entries) > most else shown

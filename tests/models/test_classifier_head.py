@@ -3,18 +3,21 @@
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from helpers.golden import golden_image, golden_outputs, golden_state_dict
 from helpers.project import ROOT
 from mmengine.registry import MODELS, RUNNERS, init_default_scope
-from mmpretrain.apis import get_model
 from torch import nn
 
 from mmfasternet import FasterNet
 from mmfasternet.engine.config import load_config
+from mmfasternet.weights.reader import CheckpointError
+from mmfasternet.weights.state_dict import check_whole_model
+
+pytest.importorskip('mmpretrain')
+from mmpretrain.apis import get_model
+
 from mmfasternet.models.classifier_head import FasterNetClsHead
-from mmfasternet.weights.state_dict import CheckpointError, check_whole_model
 
 CONFIGS = ROOT / 'configs/classification'
 
@@ -40,6 +43,7 @@ def released(folder: Path, arch: str = 't0', edit=lambda entries: None) -> str:
 
 def run_untrained(arch: str, work_dir: Path, **options) -> nn.Module:
     """The model of a runner as it is when its test begins."""
+    pytest.importorskip('mmcv._ext')  # which the runner needs
     cfg = config_of(arch, work_dir, **options)
     for key in list(cfg):
         if key.startswith(('train_', 'val_', 'test_', 'optim_wrapper', 'param_scheduler')):
@@ -75,6 +79,7 @@ def test_logits_of_a_released_file_are_the_authors(arch, door, tmp_path):
 
 @pytest.mark.parametrize('door', [by_load_from, by_init_cfg, by_get_model])
 def test_logits_of_timms_file_are_timms(door, tmp_path):
+    timm = pytest.importorskip('timm')
     theirs = timm.create_model('fasternet_t0').eval()
     torch.save(theirs.state_dict(), tmp_path / 'timm.pth')
     ours = door('t0', str(tmp_path / 'timm.pth'), tmp_path).eval()

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 
-import onnxruntime
 import pytest
 import torch
 from mmengine.analysis import FlopAnalyzer
@@ -81,6 +80,16 @@ def test_equals_full_convolution_with_identity(channels, ratio, kernel_size, dil
     (full(copy) * torch.linspace(-1, 1, x.numel()).reshape(x.shape)).sum().backward()
     torch.testing.assert_close(gradient, copy.grad)
     torch.testing.assert_close(weight_gradient, full.weight.grad[:convolved, :convolved], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('ratio', [1 / 4, 1])
+def test_in_place_gives_the_same(ratio):
+    pconv, x = PConv(8, ratio), torch.randn(2, 8, 9, 11)
+    with torch.no_grad():
+        expected = pconv(x)
+        out = pconv.convolve_in_place(x)
+    assert out is x
+    torch.testing.assert_close(x, expected)
 
 
 def test_input_is_not_changed():
@@ -200,6 +209,7 @@ def test_equals_eager_under_export():
 
 @pytest.mark.parametrize('dynamo', [False, pytest.param(True, marks=needs_new_torch)])
 def test_equals_eager_in_onnx(dynamo, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
     pconv = PConv(8).eval()
     path = str(tmp_path / 'pconv.onnx')
     sizes = {0: 'n', 2: 'h', 3: 'w'}

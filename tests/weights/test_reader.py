@@ -1,4 +1,4 @@
-"""Checkpoints are read whole, and no code in them runs."""
+"""Checkpoints are read completely, and no code in them runs."""
 
 import argparse
 import copyreg
@@ -245,7 +245,7 @@ def test_code_is_refused_wherever_it_stands(where, protocol, legacy, tmp_path):
     expected = 'numpy.dtype' if where == 'array' else r'(posix|nt)\.system|HistoryBuffer\.'
     with pytest.raises(UntrustedCheckpointError, match=f'file.pth was refused: .* asks for .*({expected})') as error:
         read_checkpoint(path)
-    assert 'trust=True' in str(error.value) and '--trust-checkpoint' in str(error.value)
+    assert '--trust-checkpoint' in str(error.value)
     assert not target.exists()
 
 
@@ -337,7 +337,7 @@ def test_no_array_over_memory_of_the_files_choosing(tmp_path):
     # Called, numpy.ndarray makes an array of objects out of eight bytes: their address.
     opcodes = b'cnumpy\nndarray\n((I1\ntcnumpy\ndtype\n(' + push('f8') + b'I00\nI01\ntRC\x08AAAAAAAAtR.'
     write_raw(tmp_path / 'file.pth', opcodes)
-    with pytest.raises(CheckpointError, match='can not be read'):
+    with pytest.raises(CheckpointError, match='cannot be read'):
         read_checkpoint(tmp_path / 'file.pth')
 
 
@@ -394,9 +394,7 @@ def test_torchscript_is_not_run_where_zip_readers_differ(script, tmp_path, monke
 def test_missing(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'folder').mkdir()
-    with pytest.raises(
-        MissingCheckpointError, match=f'checkpoint {source} is not there; give the path of a file'
-    ) as error:
+    with pytest.raises(MissingCheckpointError, match=f'checkpoint {source} not found.* path') as error:
         read_checkpoint(source)
     assert isinstance(error.value, FileNotFoundError) and isinstance(error.value, ValueError)
 
@@ -413,7 +411,7 @@ def test_truncated(suffix, part, legacy, tmp_path):
         torch.save(weights, path, _use_new_zipfile_serialization=not legacy)
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content)) if 0 < part < 1 else part])
-    with pytest.raises(CheckpointError, match=r'can not be read as a checkpoint .* truncated \([\d,]+ bytes here\)'):
+    with pytest.raises(CheckpointError, match=r'cannot be read as a checkpoint .* truncated .*[\d,]+ bytes'):
         read_checkpoint(path)
 
 
@@ -430,23 +428,23 @@ def test_other_kinds_of_files(content, tmp_path):
     path = tmp_path / 'file.pth'
     path.write_bytes(content)
     for trust in (False, True):
-        with pytest.raises(CheckpointError, match='can not be read as a checkpoint .* or of another kind'):
+        with pytest.raises(CheckpointError, match='cannot be read as a checkpoint .* another kind'):
             read_checkpoint(path, trust=trust)
 
 
 def test_other_zip_file(tmp_path):
     with zipfile.ZipFile(tmp_path / 'file.pth', 'w') as archive:
         archive.writestr('readme.txt', 'hello')
-    with pytest.raises(CheckpointError, match='can not be read as a checkpoint'):
+    with pytest.raises(CheckpointError, match='cannot be read as a checkpoint'):
         read_checkpoint(tmp_path / 'file.pth')
 
 
-# Addresses.
+# URLs.
 
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A folder served over http, the address it has, and the requests it saw; downloads go to another folder."""
+    """A folder served over http, its URL, and the requests it saw; downloads go to another folder."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     for variable in ('http_proxy', 'HTTP_PROXY'):
         monkeypatch.delenv(variable, raising=False)
@@ -466,45 +464,45 @@ def server(tmp_path, monkeypatch):
         http_server.shutdown()
 
 
-def test_address_is_downloaded_once(server, tmp_path):
-    folder, address, requests = server
+def test_url_is_downloaded_once(server, tmp_path):
+    folder, url, requests = server
     torch.save(WEIGHTS, folder / 'fasternet_t0-epoch=281.pth')
     for _ in range(2):
-        assert_same(read_checkpoint(f'{address}/fasternet_t0-epoch=281.pth'), WEIGHTS)
+        assert_same(read_checkpoint(f'{url}/fasternet_t0-epoch=281.pth'), WEIGHTS)
     assert len(requests) == 1
     (downloaded,) = (tmp_path / 'torch/hub/checkpoints').iterdir()
     assert downloaded.name.endswith('-fasternet_t0-epoch=281.pth')
 
 
-def test_like_named_files_of_two_addresses_are_two(server):
-    folder, address, _ = server
+def test_like_named_files_of_two_urls_are_two(server):
+    folder, url, _ = server
     for value, name in enumerate(('t0', 's')):
         (folder / name).mkdir()
         safetensors.torch.save_file(dict(w=torch.tensor(value)), folder / name / 'model.safetensors')
-    found = [read_checkpoint(f'{address}/{name}/model.safetensors')['w'].item() for name in ('t0', 's')]
+    found = [read_checkpoint(f'{url}/{name}/model.safetensors')['w'].item() for name in ('t0', 's')]
     assert found == [0, 1]
 
 
 def test_file_that_torch_hub_has_is_not_downloaded(server, tmp_path):
-    _, address, requests = server
+    _, url, requests = server
     (tmp_path / 'torch/hub/checkpoints').mkdir(parents=True)
     torch.save(WEIGHTS, tmp_path / 'torch/hub/checkpoints/resnet18-f37072fd.pth')
-    assert_same(read_checkpoint(f'{address}/resnet18-f37072fd.pth'), WEIGHTS)
+    assert_same(read_checkpoint(f'{url}/resnet18-f37072fd.pth'), WEIGHTS)
     assert requests == []
 
 
-def test_code_from_an_address_is_refused(server, tmp_path):
-    folder, address, _ = server
+def test_code_from_a_url_is_refused(server, tmp_path):
+    folder, url, _ = server
     torch.save(Touch(os.mkdir, str(tmp_path / 'ran')), folder / 'file.pth')
     with pytest.raises(UntrustedCheckpointError, match='mkdir'):
-        read_checkpoint(f'{address}/file.pth')
+        read_checkpoint(f'{url}/file.pth')
     assert not (tmp_path / 'ran').exists()
 
 
-def test_missing_address(server, tmp_path):
-    _, address, _ = server
-    with pytest.raises(MissingCheckpointError, match=r'127.0.0.1:\d+/absent.pth can not be downloaded \(.*404'):
-        read_checkpoint(f'{address}/absent.pth')
+def test_missing_url(server, tmp_path):
+    _, url, _ = server
+    with pytest.raises(MissingCheckpointError, match=r'127.0.0.1:\d+/absent.pth cannot be downloaded \(.*404'):
+        read_checkpoint(f'{url}/absent.pth')
     assert list((tmp_path / 'torch/hub/checkpoints').iterdir()) == []
 
 
@@ -518,11 +516,11 @@ def schemes(monkeypatch):
 
 
 def test_mmengine_reads_safely(schemes, server, tmp_path):
-    folder, address, _ = server
+    folder, url, _ = server
     use_safe_reader()
     torch.save(dict(state_dict=WEIGHTS, meta=HistoryBuffer([1.0], [1])), folder / 'good.pth')
     torch.save(dict(state_dict=WEIGHTS, meta=Touch(os.mkdir, str(tmp_path / 'ran'))), folder / 'bad.pth')
-    for place in (str(folder), address):
+    for place in (str(folder), url):
         loaded = CheckpointLoader.load_checkpoint(f'{place}/good.pth', map_location='cpu')
         assert_same(loaded['state_dict'], WEIGHTS)
         with pytest.raises(UntrustedCheckpointError, match='mkdir'):
@@ -530,18 +528,15 @@ def test_mmengine_reads_safely(schemes, server, tmp_path):
         with pytest.raises(MissingCheckpointError):
             CheckpointLoader.load_checkpoint(f'{place}/absent.pth')
     assert not (tmp_path / 'ran').exists()
-    use_safe_reader(trust=True)
-    CheckpointLoader.load_checkpoint(str(folder / 'bad.pth'), map_location='cpu')
-    assert (tmp_path / 'ran').exists()
 
 
 @pytest.mark.parametrize(
     'zoo, scheme', [('get_torchvision_models', 'torchvision'), ('get_external_models', 'open-mmlab')]
 )
 def test_names_of_zoos_are_read_safely(schemes, server, monkeypatch, zoo, scheme):
-    folder, address, _ = server
+    folder, url, _ = server
     use_safe_reader()
     torch.save(Touch(eval, '1'), folder / f'{scheme}.pth')
-    monkeypatch.setattr(f'mmfasternet.weights.reader.{zoo}', lambda: dict(resnet50=f'{address}/{scheme}.pth'))
+    monkeypatch.setattr(f'mmfasternet.weights.reader.{zoo}', lambda: dict(resnet50=f'{url}/{scheme}.pth'))
     with pytest.raises(UntrustedCheckpointError, match='builtins.eval'):
         CheckpointLoader.load_checkpoint(f'{scheme}://resnet50', map_location='cpu')
