@@ -1,10 +1,10 @@
-"""Mistakes of a user, which end in one sentence that says what to do."""
+"""A user's mistakes: each ends in one message that says what is wrong, what was expected, and what to do."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ['MissingOpsError', 'UserError', 'one_sentence_errors', 'require_ops']
+__all__ = ['MissingOpsError', 'UserError', 'exit_on_user_error', 'require_ops']
 
 
 class UserError(ValueError):
@@ -12,14 +12,14 @@ class UserError(ValueError):
 
 
 class MissingOpsError(UserError):
-    """mmcv is there without its compiled ops."""
+    """mmcv is installed without its compiled ops."""
 
 
 def require_ops() -> None:
     """Make sure that mmcv has its compiled ops, which every detector needs.
 
     Raises:
-        MissingOpsError: If it has not, as with mmcv-lite.
+        MissingOpsError: If they are missing, as in mmcv-lite.
 
     Example:
         >>> require_ops()
@@ -29,18 +29,18 @@ def require_ops() -> None:
     except ImportError as error:
         raise MissingOpsError(
             f"mmcv's compiled ops are missing ({error}), and detectors need them (RoIAlign, NMS). The backbone alone "
-            'works without. Set up a whole environment with `make env`, or replace mmcv-lite: '
-            'pip uninstall mmcv-lite onedl-mmcv-lite; pip install onedl-mmcv (or mmcv), of the version that '
-            'requirements/ names, which is compiled for the installed torch.'
+            'works without them. Set up a complete environment with `make env`, or replace mmcv-lite: '
+            'pip uninstall mmcv-lite onedl-mmcv-lite; pip install onedl-mmcv (or mmcv), in the version that '
+            'requirements/ names, compiled for the installed torch.'
         ) from error
 
 
 @contextmanager
-def one_sentence_errors() -> Iterator[None]:
-    """End a command with the sentence of a :class:`UserError` and exit status 1, without a traceback.
+def exit_on_user_error() -> Iterator[None]:
+    """End a command that meets a :class:`UserError` with its message and exit status 1, without a traceback.
 
     Example:
-        >>> with one_sentence_errors():
+        >>> with exit_on_user_error():
         ...     pass
     """
     try:

@@ -1,27 +1,30 @@
-"""A dozen generated pictures, and a config that trains on them in seconds, shared by the tests that run tools."""
+"""A dozen generated images, and a config that trains on them in seconds, for the tests that run tools."""
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from helpers.project import ROOT
 
-from mmfasternet.datasets.shapes import make_shapes
+from mmfasternet.weights.reader import trust_checkpoints
 
 DEMO_CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
 
 
 @pytest.fixture(scope='session')
 def shapes_root(tmp_path_factory) -> Path:
-    """Twelve pictures to train on and six to test on."""
+    """Twelve images to train on and six to test on."""
+    # Imported here, so that the tests of the backbone need no package for data.
+    from mmfasternet.datasets import make_shapes
+
     return make_shapes(tmp_path_factory.mktemp('data') / 'shapes', num_train=12, num_val=6, size=(96, 128))
 
 
 @pytest.fixture
 def tiny_config(shapes_root, tmp_path) -> Path:
-    """The demo's config on those pictures: three epochs of three iterations."""
+    """The demo's config on those images: three epochs of three iterations."""
     path = tmp_path / 'tiny.py'
     path.write_text(
         f"""_base_ = {str(DEMO_CONFIG)!r}
@@ -44,8 +47,8 @@ work_dir = {str(tmp_path / 'work')!r}
 
 
 @pytest.fixture
-def mistake_of(monkeypatch) -> Callable[..., str]:
-    """Runs a tool in this process, which spares its imports, and gives the sentence that a user's mistake ends in."""
+def mistake_of(monkeypatch) -> Iterator[Callable[..., str]]:
+    """Run a tool in this process, which saves the time of its imports, and return the message of a user's mistake."""
 
     def run(tool: Path, *arguments: object) -> str:
         monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
@@ -54,4 +57,6 @@ def mistake_of(monkeypatch) -> Callable[..., str]:
             runpy.run_path(str(tool), run_name='__main__')
         return str(stopped.value)
 
-    return run
+    yield run
+    # A tool sets it for its whole process.
+    trust_checkpoints(False)

@@ -1,4 +1,4 @@
-"""Export a detector, or its backbone alone, to an ONNX file of stock operators, checked against PyTorch."""
+"""Export a detector, its neck or its backbone to an ONNX file of stock operators, checked against PyTorch."""
 
 import argparse
 
@@ -6,7 +6,8 @@ import rich
 from rich.markup import escape
 from rich.table import Table
 
-from mmfasternet.errors import one_sentence_errors, require_ops
+from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,14 +18,15 @@ def parse_args() -> argparse.Namespace:
         '--part',
         choices=('backbone', 'neck', 'detector'),
         default='detector',
-        help='backbone: normalized images to its maps; neck: to the maps behind the neck; detector: one picture to '
-        'boxes, scores, labels and masks; default: detector',
+        help='backbone: normalized images to its feature maps; neck: to the feature maps of the neck; detector: one '
+        'image to boxes, scores, labels and masks; default: detector',
     )
-    parser.add_argument('--checkpoint', help='checkpoint file, or its address; without one the weights are random')
+    parser.add_argument('--checkpoint', help='path or URL of a checkpoint; without one the weights are random')
+    add_trust_checkpoint(parser)
     parser.add_argument(
         '--int8',
-        metavar='PICTURES',
-        help='convolutions in int8, calibrated on the first 32 pictures of this folder; default: all in float32',
+        metavar='IMAGES',
+        help='convolutions in int8, calibrated on the first 32 images of this folder; default: all in float32',
     )
     return parser.parse_args()
 
@@ -32,9 +34,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     require_ops()
-    # Imported here, since it needs mmcv's ops and the runtimes, whose absence has errors of their own.
+    # Imported here, since without mmcv's ops and the runtimes its import would fail in another way.
     from mmfasternet.deploy.export import OPSET, export_onnx
 
+    trust_checkpoints(args.trust_checkpoint)
     exported = export_onnx(args.config, args.out, args.part, args.checkpoint, args.int8)
     table = Table(show_header=False)
     table.add_row('file', escape(f'{exported.path}, {exported.path.stat().st_size / 1e6:.1f} MB'))
@@ -43,10 +46,10 @@ def main() -> None:
         for name, shape in values.items():
             table.add_row(kind, escape(f'{name}: {shape}'))
     table.add_row('operators', ', '.join(f'{name} {count}' for name, count in sorted(exported.operators.items())))
-    table.add_row('ONNX Runtime beside PyTorch', exported.difference + (', before int8' if args.int8 else ''))
+    table.add_row('ONNX Runtime against PyTorch', exported.difference + (', before int8' if args.int8 else ''))
     rich.print(table)
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

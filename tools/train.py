@@ -4,12 +4,11 @@ import argparse
 import os
 
 from mmengine.config import DictAction
-from mmengine.device import get_device
-from mmengine.registry import RUNNERS
 
 from mmfasternet.engine.config import load_config
-from mmfasternet.errors import UserError, one_sentence_errors, require_ops
-from mmfasternet.weights.reader import use_safe_reader
+from mmfasternet.engine.training import train
+from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,14 +16,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/<name of the config>')
     parser.add_argument('--amp', action='store_true', help='train in automatic mixed precision')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the actual batch size')
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
-        help='go on with the newest whole checkpoint of the work dir, or with the one given here',
+        metavar='CHECKPOINT',
+        help='resume from the newest complete checkpoint in the work dir, or from the one given here',
     )
-    parser.add_argument('--trust-checkpoint', action='store_true', help='unpickle anything that checkpoints ask for')
+    add_trust_checkpoint(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
@@ -35,24 +35,12 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     require_ops()
+    trust_checkpoints(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     cfg.launcher = args.launcher
-    use_safe_reader(trust=args.trust_checkpoint)
-    if args.amp:
-        if get_device() == 'cpu':
-            raise UserError('--amp needs a GPU, and this machine shows none; train without it')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise UserError(f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...), which {args.config} lacks')
-        cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    RUNNERS.build(cfg).train()
+    train(cfg, args.amp, args.auto_scale_lr, args.resume)
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

@@ -2,7 +2,7 @@
 
     python docs/examples/ap_onnx.py CONFIG detector.onnx
 
-Only for a config that does not resize its pictures, as the demo's: the graph finds objects in the pixels it is given.
+Only for a config that does not resize its images, as the demo's: the graph takes the pixels as they are.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from mmfasternet.engine.config import load_config
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, for its pictures and truth')
+    parser.add_argument('config', help='config file, for its images and annotations')
     parser.add_argument('model', help='file that tools/export.py wrote with --part detector')
     args = parser.parse_args()
 
@@ -35,7 +35,7 @@ def main() -> None:
     for batch in track(loader, 'testing'):
         for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
             if tuple(sample.scale_factor) != (1.0, 1.0):
-                sys.exit(f'error: {args.config} resizes its pictures by {sample.scale_factor}; take one that does not')
+                sys.exit(f'error: {args.config} resizes its images by {sample.scale_factor}; use one that does not')
             sample.pred_instances = detect(session, image)
         evaluator.process(batch['data_samples'], batch)
     for name, value in evaluator.evaluate(len(loader.dataset)).items():
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def detect(session: onnxruntime.InferenceSession, image: torch.Tensor) -> InstanceData:
-    """Objects in a picture as mmdet loads it: blue, green, red."""
+    """Objects in an image as mmdet loads it: blue, green, red."""
     found = session.run(['boxes', 'scores', 'labels', 'masks'], {'image': image.flip(0)[None].float().numpy()})
     boxes, scores, labels, masks = map(torch.from_numpy, found)
     return InstanceData(bboxes=boxes, scores=scores, labels=labels, masks=masks)

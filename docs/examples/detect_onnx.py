@@ -1,7 +1,7 @@
-"""Detect objects in a picture with an exported detector: ONNX Runtime, numpy and Pillow, no PyTorch.
+"""Detect objects in an image with an exported detector: ONNX Runtime, numpy and Pillow, no PyTorch.
 
 python tools/export.py CONFIG --checkpoint CHECKPOINT --out detector.onnx
-python docs/examples/detect_onnx.py detector.onnx picture.jpg drawn.png
+python docs/examples/detect_onnx.py detector.onnx image.jpg drawn.png
 """
 
 import argparse
@@ -17,46 +17,46 @@ COLOURS = [(230, 60, 60), (60, 160, 230), (90, 200, 80), (240, 170, 40), (180, 9
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='file that tools/export.py wrote with --part detector')
-    parser.add_argument('picture', help='picture to look at')
-    parser.add_argument('out', help='drawn picture to write')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score to show; default: 0.3')
+    parser.add_argument('image', help='image to detect objects in')
+    parser.add_argument('out', help='drawn image to write')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score to draw; default: 0.3')
     parser.add_argument(
         '--resize',
         nargs=2,
         type=int,
         metavar=('SHORTER', 'LONGER'),
-        help='sides to fit the picture into, as the config does in training; 800 1333 for COCO; default: as it is',
+        help='sides to fit the image into, as the config does; 800 1333 for COCO; default: the image as it is',
     )
     args = parser.parse_args()
 
     session = onnxruntime.InferenceSession(args.model, providers=['CPUExecutionProvider'])
     classes = json.loads(session.get_modelmeta().custom_metadata_map['classes'])
-    # A camera's picture may lie on its side, and say so.
-    picture = ImageOps.exif_transpose(Image.open(args.picture)).convert('RGB')
+    # A camera may store an image on its side, with a note that says so.
+    image = ImageOps.exif_transpose(Image.open(args.image)).convert('RGB')
     if args.resize:
-        picture = fit(picture, *args.resize)
+        image = fit(image, *args.resize)
 
-    # Height, width, channels → one picture of channels, height, width. Nothing else: the graph normalizes and pads.
-    image = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1)[None]
-    boxes, scores, labels, masks = session.run(['boxes', 'scores', 'labels', 'masks'], {'image': image})
+    # Height, width, channels → one image of channels, height, width. The graph normalizes and pads.
+    pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None]
+    boxes, scores, labels, masks = session.run(['boxes', 'scores', 'labels', 'masks'], {'image': pixels})
 
     shown = scores >= args.score_thr
     for box, score, label in zip(boxes[shown], scores[shown], labels[shown], strict=True):
         name = classes[label] if classes else f'class {label}'
         print(f'{name} {score:.2f} at', ' '.join(f'{side:.1f}' for side in box))
-    draw(picture, boxes[shown], labels[shown], masks[shown]).save(args.out)
+    draw(image, boxes[shown], labels[shown], masks[shown]).save(args.out)
     print(f'{shown.sum()} objects drawn in {args.out}')
 
 
-def fit(picture: Image.Image, shorter: int, longer: int) -> Image.Image:
-    """Scale a picture until a side reaches its limit."""
-    scale = min(shorter / min(picture.size), longer / max(picture.size))
-    return picture.resize([int(side * scale + 0.5) for side in picture.size], Image.Resampling.BILINEAR)
+def fit(image: Image.Image, shorter: int, longer: int) -> Image.Image:
+    """Scale an image until one side reaches its limit."""
+    scale = min(shorter / min(image.size), longer / max(image.size))
+    return image.resize([int(side * scale + 0.5) for side in image.size], Image.Resampling.BILINEAR)
 
 
-def draw(picture: Image.Image, boxes: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> Image.Image:
-    """Tint each object's pixels, and frame it, in its class's colour."""
-    pixels = np.array(picture)
+def draw(image: Image.Image, boxes: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> Image.Image:
+    """Tint each object's pixels, and draw its box, in the colour of its class."""
+    pixels = np.array(image)
     for label, mask in zip(labels, masks, strict=True):
         pixels[mask] = pixels[mask] // 2 + np.array(COLOURS[label % len(COLOURS)], np.uint8) // 2
     drawn = Image.fromarray(pixels)

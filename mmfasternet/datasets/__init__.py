@@ -1,6 +1,7 @@
-"""Data sets that need no download."""
+"""Generated data that needs no download, checks of any data set, and sheets of predictions."""
 
 from .crops import make_crops
+from .images import find_images
 from .shapes import CLASSES, draw_scene, make_shapes, semantic_map, statistics, statistics_table
 from .sheet import draw_semantic_sheet, draw_sheet
 
@@ -9,6 +10,7 @@ __all__ = [
     'draw_scene',
     'draw_semantic_sheet',
     'draw_sheet',
+    'find_images',
     'make_crops',
     'make_shapes',
     'semantic_map',

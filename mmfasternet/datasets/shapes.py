@@ -1,13 +1,12 @@
 """Shapes: a generated data set for detection, instance and semantic segmentation.
 
-A scene is a handful of shapes painted one over another on a textured background. From one scene come the picture, the
-visible mask of every instance (COCO format) and the map of the classes (ADE20K's format), so the three agree to the
-pixel. Everything is a function of the seed: nothing is downloaded.
+A scene is a handful of shapes painted over each other on a textured background. The image, the visible mask of every
+instance (COCO's format) and the semantic map (ADE20K's format) come from one scene, so that they agree to the pixel.
+Everything is a function of the seed, and nothing is downloaded.
 """
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +14,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+
+from mmfasternet.errors import UserError
+from mmfasternet.files import replacing
 
 __all__ = ['CLASSES', 'Instance', 'draw_scene', 'make_shapes', 'semantic_map', 'statistics', 'statistics_table']
 
 CLASSES = ('circle', 'triangle', 'square', 'star', 'ring', 'cross')
 
-MANIFEST = 'shapes.json'
-VERSION = 1  # raise it whenever the same seed gives other bytes: data sets made before are then made anew
+_MANIFEST = 'shapes.json'
+_VERSION = 1  # increase it whenever a seed gives other bytes, so that older data sets are made again
 
-MIN_SIZE = 96  # of a picture: eight shapes find room in it
-NUM_OBJECTS = (2, 8)
-TRIES = 100  # to place one shape
-MIN_VISIBLE = 96  # pixels: fewer are dust and not an object
-OCCLUDED = 0.05  # hidden share from which a shape counts as occluded
-SUPERSAMPLING = 4
+_MIN_SIZE = 96  # of an image: eight shapes fit into it
+_NUM_OBJECTS = (2, 8)
+_TRIES = 100  # to place one shape
+_MIN_VISIBLE = 96  # pixels: fewer do not count as an object
+_OCCLUDED = 0.05  # hidden share from which a shape counts as occluded
+_SUPERSAMPLING = 4
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Instance:
 
     Args:
         label: Index in ``CLASSES``.
-        full: The whole shape as far as the picture reaches, a boolean mask (H, W).
+        full: The complete shape as far as the image reaches, a boolean mask (H, W).
         visible: The part of it that no later shape hides, a boolean mask (H, W).
     """
 
@@ -58,90 +61,82 @@ def make_shapes(
     num_train: int = 600,
     num_val: int = 120,
     size: tuple[int, int] = (192, 256),
-    difficulty: float = 0.5,
+    difficulty: float = 0.1,
     seed: int = 0,
 ) -> Path:
-    """Writes the data set, or finds it complete and unchanged and leaves it as it is.
+    """Write the data set; one that is already there, complete and with these parameters, is left as it is.
 
-    The folder is laid out like COCO: ``annotations/instances_{train,val}.json``, ``{train,val}/000001.png``, and beside
+    The folder has COCO's layout: ``annotations/instances_{train,val}.json``, ``{train,val}/000001.png``, and beside
     them ``semantic/{train,val}/000001.png`` (see :func:`semantic_map`) and ``shapes.json``, the parameters with a
-    checksum over all files. A data set of other parameters or with a damaged file is made anew. It is built in a
-    temporary folder and renamed, so no half of one is ever found at ``root``.
+    checksum over all files. It is written completely or not at all. A data set of other parameters is replaced, but
+    only if the checksum shows that nobody has changed it or added to it: nothing is deleted that was not made here.
 
-    Picture ``i`` of a split depends on ``seed``, ``size`` and ``difficulty`` alone, not on how many there are.
+    Image ``i`` of a split depends on ``seed``, ``size`` and ``difficulty`` alone, not on the number of images. The
+    defaults are the parameters of the demo's data.
 
     Args:
         root: Folder of the data set. Its parent is created if needed.
-        num_train: Number of pictures to train on, at least 1.
-        num_val: Number of pictures to evaluate on, at least 1.
-        size: Height and width of a picture in pixels, each at least 96.
-        difficulty: 0 (easy) to 1 (hard), see :func:`draw_scene`.
-        seed: At least 0. The same one gives the same bytes; the splits draw from disjoint streams of it.
+        num_train: Number of images to train on, at least 1. Defaults to 600.
+        num_val: Number of images to evaluate on, at least 1. Defaults to 120.
+        size: Height and width of an image in pixels, each at least 96. Defaults to (192, 256).
+        difficulty: 0 (easy) to 1 (hard), see :func:`draw_scene`. Defaults to 0.1.
+        seed: At least 0. The same seed gives the same bytes; the splits draw from disjoint streams of it. Defaults to
+            0.
 
     Returns:
         ``root``.
 
     Raises:
-        ValueError: A parameter is out of its range.
-        FileExistsError: ``root`` holds something else than a data set made here.
-        OSError: ``root`` can't be written.
+        UserError: If a parameter is out of its range, ``root`` holds anything that was not made here or has changed
+            since, or it can't be written.
 
     Example:
-        >>> import tempfile
-        >>> root = make_shapes(tempfile.mkdtemp() + '/shapes', num_train=2, num_val=1)
+        >>> root = make_shapes('shapes', num_train=2, num_val=1)
         >>> sorted(path.name for path in root.iterdir())
         ['annotations', 'semantic', 'shapes.json', 'train', 'val']
     """
     for name, number, least in (('num_train', num_train, 1), ('num_val', num_val, 1), ('seed', seed, 0)):
         if number < least:
-            raise ValueError(f'{name} must be at least {least}, got {number}')
+            raise UserError(f'{name} must be at least {least}, but got {number}')
     _check_scene(size, difficulty)
     root = Path(root)
     parameters = dict(
-        version=VERSION, num_train=num_train, num_val=num_val, size=list(size), difficulty=difficulty, seed=seed
+        version=_VERSION, num_train=num_train, num_val=num_val, size=list(size), difficulty=difficulty, seed=seed
     )
-    if _is_complete(root, parameters):
+    if root.exists() and (not root.is_dir() or any(root.iterdir())) and _made_with(root) == parameters:
         return root
-    if root.exists() and not (root / MANIFEST).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise FileExistsError(f'{root} is in the way: it has no {MANIFEST}, so it was not made here and is left alone')
-
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}-') as temporary:
-        new = Path(temporary, 'new')
+    with replacing(root) as new:
         for stream, (split, number) in enumerate((('train', num_train), ('val', num_val))):
             _write_split(new, split, number, size, difficulty, np.random.SeedSequence(seed, spawn_key=(stream,)))
         manifest = dict(parameters=parameters, sha256=_checksum(new))
-        (new / MANIFEST).write_text(json.dumps(manifest, indent=2))
-        if root.exists():
-            root.rename(Path(temporary, 'old'))
-        new.rename(root)
+        (new / _MANIFEST).write_text(json.dumps(manifest, indent=2))
     return root
 
 
 def draw_scene(
-    rng: np.random.Generator, size: tuple[int, int] = (192, 256), difficulty: float = 0.5
+    rng: np.random.Generator, size: tuple[int, int] = (192, 256), difficulty: float = 0.1
 ) -> tuple[np.ndarray, list[Instance]]:
-    """Paints two to eight shapes on a textured background, later ones over earlier ones.
+    """Paint two to eight shapes on a textured background, later ones over earlier ones.
 
-    Sizes (the square root of a shape's area) are log-uniform from 1/8 to 0.65 of the picture's shorter side. Sizes,
-    angles, colours and textures are drawn alike for every class. The border may cut a shape. One that would leave too
-    little of another to be seen is placed elsewhere.
+    Sizes (the square root of a shape's area) are log-uniform from 1/8 to 0.65 of the image's shorter side. Sizes,
+    angles, colours and textures have the same distribution for every class. The border may cut a shape. A shape that
+    would leave too little of another one visible is placed elsewhere.
 
     Args:
-        rng: Where all choices come from.
-        size: Height and width in pixels, each at least 96.
-        difficulty: 0 to 1. With it grow the noise on everything (standard deviation 5 to 35 grey levels), the clutter
-            in the background (0 to 24 strokes and blobs that are no objects), the angles (upright to 60° either way),
-            and with its square root how often a shape is put against another (never to always) and the largest share
-            of one that others may hide (0 to 80 %). With it fall the distance of a shape's colour from what lies under
-            it (at least 120 to 40 grey levels) and what tells objects by colour alone: bright hues for them and greys
-            for the background at 0, any colour for both at 1.
+        rng: Source of all random choices.
+        size: Height and width in pixels, each at least 96. Defaults to (192, 256).
+        difficulty: 0 to 1. It increases the noise (standard deviation 5 to 35 grey levels), the clutter in the
+            background (0 to 24 strokes and blobs that are no objects), the angles (upright to 60° either way) and, by
+            its square root, how often a shape is put against another one (never to always) and the largest share of a
+            shape that others may hide (0 to 80 %). It decreases the distance of a shape's colour from what lies under
+            it (at least 120 to 40 grey levels) and what tells objects by colour alone: at 0 they have bright hues on
+            a grey background, at 1 both have any colour. Defaults to 0.1.
 
     Returns:
-        The picture, uint8 (H, W, 3), and its instances from the lowest to the topmost.
+        The image, uint8 (H, W, 3), and its instances from the lowest to the topmost.
 
     Raises:
-        ValueError: The size or the difficulty is out of range.
+        UserError: If the size or the difficulty is out of its range.
 
     Example:
         >>> image, instances = draw_scene(np.random.default_rng(0))
@@ -154,7 +149,7 @@ def draw_scene(
         _paint(rng, image, _coverage(_clutter(rng, size), size), difficulty, _dull)
 
     instances = []
-    for _ in range(rng.integers(*NUM_OBJECTS, endpoint=True)):
+    for _ in range(rng.integers(*_NUM_OBJECTS, endpoint=True)):
         placed = _place(rng, size, instances, difficulty)
         if placed is None:
             continue
@@ -168,18 +163,18 @@ def draw_scene(
 
 
 def semantic_map(instances: list[Instance], size: tuple[int, int]) -> np.ndarray:
-    """The class of every pixel, as ADE20K's maps have it: 0 is what is no object, ``k`` is ``CLASSES[k - 1]``.
+    """The class of every pixel, as in ADE20K: 0 where there is no object, ``k`` where there is ``CLASSES[k - 1]``.
 
-    mmseg reads it in two ways: with ``reduce_zero_label=True`` (as for ADE20K) the background is ignored and the
-    classes count from 0; with ``reduce_zero_label=False`` and ``classes=('background', *CLASSES)`` it is a
-    class of its own.
+    mmseg reads it in two ways: with ``reduce_zero_label=True`` (as for ADE20K), the background is ignored and the
+    classes count from 0; with ``reduce_zero_label=False`` and ``classes=('background', *CLASSES)``, the background is a
+    class.
 
     Args:
-        instances: Of one scene.
+        instances: The instances of a scene, see :func:`draw_scene`.
         size: Height and width in pixels.
 
     Returns:
-        uint8 (H, W).
+        The map, uint8 (H, W).
 
     Example:
         >>> image, instances = draw_scene(np.random.default_rng(0))
@@ -193,19 +188,18 @@ def semantic_map(instances: list[Instance], size: tuple[int, int]) -> np.ndarray
 
 
 def statistics(annotation_file: str | Path) -> dict:
-    """Counts what a split made by :func:`make_shapes` holds.
+    """Count what a split of :func:`make_shapes` holds.
 
     Args:
-        annotation_file: ``annotations/instances_*.json``.
+        annotation_file: Its ``annotations/instances_*.json``.
 
     Returns:
         ``images`` and ``objects`` (numbers), ``per_class`` (number of each), ``objects_per_image`` (least, mean, most),
-        ``small``, ``medium``, ``large`` (shares of the objects by visible area, parted at 32² and 96² pixels as COCO
-        does) and ``occluded`` (share of which others hide at least 5 % of the shape; touching isn't enough).
+        ``small``, ``medium``, ``large`` (shares of the objects by visible area, divided at 32² and 96² pixels as in
+        COCO) and ``occluded`` (share of the objects of which others hide at least 5 %).
 
     Example:
-        >>> import tempfile
-        >>> root = make_shapes(tempfile.mkdtemp() + '/shapes', num_train=2, num_val=1)
+        >>> root = make_shapes('shapes', num_train=2, num_val=1)
         >>> statistics(root / 'annotations/instances_train.json')['images']
         2
     """
@@ -223,27 +217,31 @@ def statistics(annotation_file: str | Path) -> dict:
         small=float((areas < 32**2).mean()),
         medium=float(((areas >= 32**2) & (areas < 96**2)).mean()),
         large=float((areas >= 96**2).mean()),
-        occluded=float((hidden >= OCCLUDED).mean()),
+        occluded=float((hidden >= _OCCLUDED).mean()),
     )
 
 
 def statistics_table(root: str | Path) -> Table:
-    """Shows the statistics of both splits side by side.
+    """Show the statistics of both splits side by side.
 
     Args:
-        root: Folder of a data set made by :func:`make_shapes`.
+        root: Folder of a data set of :func:`make_shapes`.
 
     Returns:
         A table for ``rich.print``.
+
+    Example:
+        >>> statistics_table(make_shapes('shapes', num_train=2, num_val=1)).row_count
+        13
     """
     splits = {split: statistics(_annotation_file(Path(root), split)) for split in ('train', 'val')}
     table = Table('', *splits, title=f'shapes in {root}')
     rows = {
-        'pictures': lambda s: f'{s["images"]}',
+        'images': lambda s: f'{s["images"]}',
         'objects': lambda s: f'{s["objects"]}',
-        'in a picture (least, mean, most)': lambda s: '{}, {:.1f}, {}'.format(*s['objects_per_image']),
+        'per image (least, mean, most)': lambda s: '{}, {:.1f}, {}'.format(*s['objects_per_image']),
         **{name: lambda s, name=name: f'{s["per_class"][name]}' for name in CLASSES},
-        'small (under 32² pixels)': lambda s: f'{s["small"]:.0%}',
+        'small (below 32² pixels)': lambda s: f'{s["small"]:.0%}',
         'medium': lambda s: f'{s["medium"]:.0%}',
         'large (96² pixels or more)': lambda s: f'{s["large"]:.0%}',
         'occluded (5 % or more hidden)': lambda s: f'{s["occluded"]:.0%}',
@@ -254,10 +252,10 @@ def statistics_table(root: str | Path) -> Table:
 
 
 def _check_scene(size: tuple[int, int], difficulty: float) -> None:
-    if len(size) != 2 or min(size) < MIN_SIZE:
-        raise ValueError(f'size must be a height and a width of at least {MIN_SIZE} pixels, got {size}')
+    if len(size) != 2 or min(size) < _MIN_SIZE:
+        raise UserError(f'size must be a height and a width of at least {_MIN_SIZE} pixels, but got {size}')
     if not 0 <= difficulty <= 1:
-        raise ValueError(f'difficulty must lie between 0 and 1, got {difficulty}')
+        raise UserError(f'difficulty must be between 0 and 1, but got {difficulty}')
 
 
 # A scene --------------------------------------------------------------------------------------------------------------
@@ -266,10 +264,12 @@ def _check_scene(size: tuple[int, int], difficulty: float) -> None:
 def _place(
     rng: np.random.Generator, size: tuple[int, int], instances: list[Instance], difficulty: float
 ) -> tuple[int, np.ndarray] | None:
-    """Finds a class and a coverage for the next shape; None where no try leaves enough of it and of those below it."""
+    """Class and coverage of the next shape; None if no try leaves enough of it and of the shapes below it visible."""
     label = int(rng.integers(len(CLASSES)))
-    overlap = np.sqrt(difficulty)  # so that many are occluded before noise and clutter make them hard to tell
-    for _ in range(TRIES):
+    overlap = np.sqrt(
+        difficulty
+    )  # so that many shapes are occluded before noise and clutter make them hard to recognize
+    for _ in range(_TRIES):
         side = min(size) * np.exp(rng.uniform(np.log(1 / 8), np.log(0.65)))
         centre = rng.uniform(side / 2, np.subtract(size, side / 2))
         if instances and rng.random() < overlap:
@@ -278,7 +278,7 @@ def _place(
         turn = rng.uniform(-np.pi / 3, np.pi / 3) * difficulty
         coverage = _coverage(_outline(label, side, turn, centre), size)
         full = coverage >= 0.5
-        least = [MIN_VISIBLE, *(max(MIN_VISIBLE, (1 - 0.8 * overlap) * below.full.sum()) for below in instances)]
+        least = [_MIN_VISIBLE, *(max(_MIN_VISIBLE, (1 - 0.8 * overlap) * below.full.sum()) for below in instances)]
         left = [full.sum(), *((below.visible & ~full).sum() for below in instances)]
         if np.all(np.greater_equal(left, least)):
             return label, coverage
@@ -337,9 +337,9 @@ def _signed_area(outline: np.ndarray) -> float:
 def _coverage(outlines: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     """Share of every pixel that lies inside, float32 (H, W)."""
     height, width = size
-    fine = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint8)
-    # A pixel's centre has whole coordinates for OpenCV; ours lie half a pixel from its edges.
-    corners = [np.round(outline[:, ::-1] * SUPERSAMPLING - 0.5).astype(np.int32) for outline in outlines]
+    fine = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING), np.uint8)
+    # OpenCV counts from a pixel's centre, these outlines from its corner.
+    corners = [np.round(outline[:, ::-1] * _SUPERSAMPLING - 0.5).astype(np.int32) for outline in outlines]
     cv2.fillPoly(fine, corners, 255)
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
@@ -364,7 +364,7 @@ def _paint(
     difficulty: float,
     draw_colour: Callable[[np.random.Generator, float], np.ndarray],
 ) -> None:
-    """Covers part of the picture with a material whose colour stands out from what lies there."""
+    """Cover part of the image with a material whose colour stands out from what is there."""
     left, top, width, height = cv2.boundingRect((coverage > 0).astype(np.uint8))
     if not width:  # clutter may lie outside
         return
@@ -398,22 +398,23 @@ def _material(rng: np.random.Generator, size: tuple[int, int], colour: np.ndarra
 def _write_split(
     root: Path, split: str, number: int, size: tuple[int, int], difficulty: float, seeds: np.random.SeedSequence
 ) -> None:
-    pictures, maps = root / split, root / 'semantic' / split
-    pictures.mkdir(parents=True)
+    folder, maps = root / split, root / 'semantic' / split
+    folder.mkdir(parents=True)
     maps.mkdir(parents=True)
     height, width = size
     images, annotations = [], []
-    for index, seed in enumerate(track(seeds.spawn(number), f'drawing shapes to {split}', transient=True), 1):
-        picture, instances = draw_scene(np.random.default_rng(seed), size, difficulty)
+    progress = track(seeds.spawn(number), f'drawing images to {split}', console=Console(stderr=True), transient=True)
+    for index, seed in enumerate(progress, 1):
+        image, instances = draw_scene(np.random.default_rng(seed), size, difficulty)
         name = f'{index:06d}.png'
-        _write_png(pictures / name, picture)
+        _write_png(folder / name, image)
         _write_png(maps / name, semantic_map(instances, size))
         images.append(dict(id=index, file_name=name, height=height, width=width))
         for instance in instances:
             annotations.append(dict(id=len(annotations) + 1, image_id=index, **_annotation(instance)))
 
     coco = dict(
-        info=dict(description='Shapes, generated by mmfasternet', version=str(VERSION)),
+        info=dict(description='Shapes, generated by mmfasternet', version=str(_VERSION)),
         licenses=[dict(id=1, name='CC0 1.0', url='https://creativecommons.org/publicdomain/zero/1.0/')],
         categories=[dict(id=index, name=name, supercategory='shape') for index, name in enumerate(CLASSES, 1)],
         images=images,
@@ -437,8 +438,8 @@ def _annotation(instance: Instance) -> dict:
     )
 
 
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    done, data = cv2.imencode('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+def _write_png(path: Path, image: np.ndarray) -> None:
+    done, data = cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     path.write_bytes(data)
 
 
@@ -449,15 +450,20 @@ def _annotation_file(root: Path, split: str) -> Path:
 def _checksum(root: Path) -> str:
     """SHA-256 over the names and the bytes of all files but the manifest."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob('*') if path.is_file() and path.name != MANIFEST):
+    for path in sorted(path for path in root.rglob('*') if path.is_file() and path != root / _MANIFEST):
         digest.update(f'{path.relative_to(root).as_posix()}\n'.encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def _is_complete(root: Path, parameters: dict) -> bool:
+def _made_with(root: Path) -> dict:
+    """The parameters that a data set was made with, or an error if it is not as it was made."""
     try:
-        manifest = json.loads((root / MANIFEST).read_text())
+        manifest = json.loads((root / _MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
-    return manifest == dict(parameters=parameters, sha256=_checksum(root))
+        manifest = {}
+    if not isinstance(manifest, dict) or 'parameters' not in manifest:
+        raise UserError(f'{root} was not made here, since it has no valid {_MANIFEST}; choose another folder')
+    if manifest.get('sha256') != _checksum(root):
+        raise UserError(f'{root} has changed since it was made; remove it, so that it is made again, or choose another')
+    return manifest['parameters']

@@ -16,10 +16,10 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from rich.progress import track
 from torch import nn
 
-from mmfasternet.datasets.shapes import draw_scene
+from mmfasternet.datasets import draw_scene, find_images
 from mmfasternet.engine.build import build_model, load_model
 from mmfasternet.errors import UserError
-from mmfasternet.files import write_whole
+from mmfasternet.files import write_file
 
 from .quantize import quantize
 from .verify import check_detections, check_maps, predict
@@ -33,13 +33,15 @@ except ImportError as error:
         f'the export needs onnx, onnxruntime and onnxscript ({error}): pip install mmfasternet[export]'
     ) from error
 
-__all__ = ['OPSET', 'PARTS', 'Exported', 'export_onnx']
+__all__ = ['OPSET', 'PARTS', 'Exported', 'export_onnx', 'to_onnx']
 
 PARTS = ('backbone', 'neck', 'detector')
-# The lowest that torch writes by itself.
+# The lowest that torch writes without a conversion.
 OPSET = 18
-CALIBRATION = 32
-DETECTIONS = ['boxes', 'scores', 'labels', 'masks']
+# Number of images that int8 is calibrated on.
+_CALIBRATION = 32
+# The detector's outputs.
+_DETECTIONS = ['boxes', 'scores', 'labels', 'masks']
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Exported:
         inputs: Name → type and shape.
         outputs: Name → type and shape.
         operators: Operator → how often.
-        difference: How far ONNX Runtime is from PyTorch, in words.
+        difference: The difference between ONNX Runtime and PyTorch, in words.
     """
 
     path: Path
@@ -68,27 +70,27 @@ def export_onnx(
     checkpoint: str | None = None,
     int8: str | Path | None = None,
 ) -> Exported:
-    """Export a config's model to ONNX, for pictures of any size from 32 × 32 pixels.
+    """Export the model of a config to ONNX, for images of any size from 32 × 32 pixels.
 
-    ``backbone`` and ``neck`` take normalized images (N, 3, H, W) of any batch and give maps. ``detector`` takes one
-    picture (1, 3, H, W) of red, green and blue from 0 to 255, and gives ``boxes``, ``scores``, ``labels`` and ``masks``
-    in its pixels; it is for Mask R-CNN.
+    ``backbone`` and ``neck`` take a batch of normalized images (N, 3, H, W) and give feature maps. ``detector`` takes
+    one image (1, 3, H, W) of red, green and blue from 0 to 255, and gives ``boxes``, ``scores``, ``labels`` and
+    ``masks`` in its pixels; it is for Mask R-CNN.
 
     Args:
         config: A config file.
         out: The file to write, ``*.onnx``.
         part: One of ``PARTS``. Defaults to 'detector'.
-        checkpoint: Path or address of the weights; None means random ones. Defaults to None.
-        int8: A picture, or a folder of pictures, to calibrate convolutions in int8 on, see
-            :func:`~mmfasternet.deploy.quantize.quantize`; the first 32 are taken, resized as the config's test pipeline
-            does. None means float32. Defaults to None.
+        checkpoint: Path or URL of the weights. None means random ones. Defaults to None.
+        int8: An image, or a folder of images, on which convolutions in int8 are calibrated, see
+            :func:`~mmfasternet.deploy.quantize.quantize`; the first 32 are used, resized by the config's test pipeline.
+            None means float32. Defaults to None.
 
     Returns:
         What was written; the difference from PyTorch is that of the float32 graph.
 
     Raises:
         UserError: If an argument is wrong, this part of the model can't be exported, the file can't be written, or
-            what ONNX Runtime computes is not what PyTorch does; then nothing is written.
+            ONNX Runtime computes something else than PyTorch; then nothing is written.
 
     Example:
         >>> exported = export_onnx('configs/mask_rcnn_fasternet_t0.py', 'backbone.onnx', part='backbone')
@@ -101,35 +103,35 @@ def export_onnx(
         raise UserError(f'the file must be named *.onnx, but got {out}')
     if 'dynamo' not in inspect.signature(torch.onnx.export).parameters:
         raise UserError(
-            f'torch {torch.__version__} is too old to export this; the export is promised on the default package set, '
+            f'torch {torch.__version__} is too old to export this; the export is tested with the default package set, '
             'onedl with torch 2.14: make env SET=onedl'
         )
     cfg, model = build_model(config)
     if checkpoint:
         load_model(model, checkpoint)
-    graph = as_graph(model, part, config)
-    exported = to_onnx(graph, part, class_names(cfg))
+    graph = _as_graph(model, part, config)
+    exported = to_onnx(graph, part, _class_names(cfg))
     content = exported.SerializeToString()
-    difference = compare(content, model, graph, part)
+    difference = _compare(content, model, graph, part)
     if int8 is not None:
-        content = quantize(content, track(calibration_images(cfg, model, part, int8), 'calibrating', transient=True))
+        content = quantize(content, track(_calibration_images(cfg, model, part, int8), 'calibrating', transient=True))
         exported = onnx.load_model_from_string(content)
     return Exported(
-        write_whole(out, content),
-        {value.name: type_and_shape(value) for value in exported.graph.input},
-        {value.name: type_and_shape(value) for value in exported.graph.output},
+        write_file(out, content),
+        {value.name: _type_and_shape(value) for value in exported.graph.input},
+        {value.name: _type_and_shape(value) for value in exported.graph.output},
         dict(Counter(node.op_type for node in exported.graph.node)),
         difference,
     )
 
 
-def as_graph(model: nn.Module, part: str, config: str | Path) -> nn.Module:
+def _as_graph(model: nn.Module, part: str, config: str | Path) -> nn.Module:
     """The part of the model that goes into the file."""
     if part == 'backbone':
         return model.backbone
     if part == 'neck':
         if not getattr(model, 'with_neck', False):
-            raise UserError(f'{config} has no neck: --part backbone exports what there is')
+            raise UserError(f'{config} has no neck; take --part backbone')
         return nn.Sequential(model.backbone, model.neck)
     # Imported here, since it needs mmdet.
     from .mask_rcnn import MaskRCNNGraph
@@ -139,16 +141,33 @@ def as_graph(model: nn.Module, part: str, config: str | Path) -> nn.Module:
 
 @torch.no_grad()
 def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelProto:
-    """The graph in ONNX's terms."""
+    """Convert a graph to ONNX.
+
+    Args:
+        graph: What is exported, in evaluation mode, on the CPU.
+        part: One of ``PARTS``, which decides on inputs and outputs.
+        classes: Names of the classes, which a detector's file keeps.
+
+    Returns:
+        The ONNX model, checked by ONNX's own checker.
+
+    Raises:
+        UserError: If torch can't export it.
+
+    Example:
+        >>> from mmfasternet import FasterNet
+        >>> [value.name for value in to_onnx(FasterNet('t0').eval(), 'backbone', []).graph.output]
+        ['map0', 'map1', 'map2', 'map3']
+    """
     free = {2: torch.export.Dim('height', min=32), 3: torch.export.Dim('width', min=32)}
     if part == 'detector':
-        image, outputs = torch.zeros(1, 3, 96, 128), DETECTIONS
+        image, outputs = torch.zeros(1, 3, 96, 128), _DETECTIONS
     else:
-        # An example of one picture would fix the batch to one.
+        # With an example of one image, torch would fix the batch size to one.
         free[0], image = torch.export.Dim('batch'), torch.zeros(2, 3, 96, 128)
         outputs = [f'map{i}' for i in range(len(graph(image)))]
     with warnings.catch_warnings():
-        # torchvision's NMS describes its size with a call that torch has given another name.
+        # torchvision's NMS describes its size by a function that torch has renamed.
         warnings.simplefilter('ignore', FutureWarning)
         try:
             model = torch.onnx.export(
@@ -164,10 +183,10 @@ def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelPr
         except torch.onnx.OnnxExporterError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise UserError(
-                f'torch can not export this {part} for pictures of any size from 32 × 32 pixels, which is promised for '
+                f'torch cannot export this {part} for images of any size from 32 × 32 pixels, which is supported for '
                 f'FasterNet alone: {reason}'
             ) from error
-    # What torch notes of each value: where in which Python file it comes from.
+    # torch records the Python file and line that each value comes from.
     del model.graph.value_info[:]
     for item in [*model.graph.node, *model.graph.input, *model.graph.output]:
         item.ClearField('metadata_props')
@@ -179,20 +198,20 @@ def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelPr
     return model
 
 
-def class_names(cfg: Config) -> list[str]:
-    """What the labels stand for, as far as the config's data set for testing says."""
+def _class_names(cfg: Config) -> list[str]:
+    """The names of the labels, as far as the config's test data set has them."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset', {})
-    # In the scope of the config: the root registry alone knows no data set of mmdet.
+    # In the scope of the config, since the root registry does not know mmdet's data sets.
     with DATASETS.switch_scope_and_registry(None) as registry:
         metainfo = dataset.get('metainfo') or getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
     return list(metainfo.get('classes', []))
 
 
-def compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> str:
-    """Compare ONNX Runtime with PyTorch, a detector with mmdet's own predictions, on a picture of another size."""
+def _compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> str:
+    """Compare ONNX Runtime with PyTorch, a detector with mmdet's own predictions, on an image of another size."""
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
-    picture = draw_scene(np.random.default_rng(0), (200, 333), difficulty=0.1)[0]
-    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    scene, _ = draw_scene(np.random.default_rng(0), (200, 333), difficulty=0.1)
+    image = torch.from_numpy(scene).permute(2, 0, 1)[None].float()
     if part == 'detector':
         return check_detections(session.run(None, {'image': image.numpy()}), predict(model, image))
     image = image / 128 - 1
@@ -201,16 +220,13 @@ def compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> st
     return check_maps(session.run(None, {'image': image.numpy()}), expected)
 
 
-def calibration_images(cfg: Config, model: nn.Module, part: str, pictures: str | Path) -> list[np.ndarray]:
-    """What the graph is given for pictures, read and resized as the config's test pipeline does."""
-    # Imported here, since it needs mmdet.
-    from mmfasternet.engine.inference import find_pictures
-
+def _calibration_images(cfg: Config, model: nn.Module, part: str, source: str | Path) -> list[np.ndarray]:
+    """The inputs of the graph for images that are read and resized by the config's test pipeline."""
     steps = [step for step in cfg.test_dataloader.dataset.pipeline if step.type in ('LoadImageFromFile', 'Resize')]
     with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope')):
         pipeline = Compose(steps)
     images = []
-    for path in list(find_pictures(pictures))[:CALIBRATION]:
+    for path in list(find_images(source))[:_CALIBRATION]:
         image = torch.from_numpy(pipeline(dict(img_path=str(path)))['img']).permute(2, 0, 1)
         if part == 'detector':
             # mmdet's pipelines load blue, green, red.
@@ -220,7 +236,7 @@ def calibration_images(cfg: Config, model: nn.Module, part: str, pictures: str |
     return images
 
 
-def type_and_shape(value: onnx.ValueInfoProto) -> str:
+def _type_and_shape(value: onnx.ValueInfoProto) -> str:
     kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     sizes = (size.dim_param or str(size.dim_value) for size in value.type.tensor_type.shape.dim)
     return f'{kind} ({", ".join(sizes)})'

@@ -1,4 +1,4 @@
-"""Mask R-CNN's inference as one graph: from a picture's pixels to pasted masks, in operators that ONNX has."""
+"""Mask R-CNN's inference as one graph of ONNX's own operators, from an image's pixels to pasted masks."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,8 +22,8 @@ from mmfasternet.errors import UserError
 
 __all__ = ['MaskRCNNGraph']
 
-# The kinds of parts, in the order they are checked, that the steps are written for. A subclass may do anything else.
-KINDS = {
+# The parts that the steps are written for, in the order in which they are checked. A subclass may do anything else.
+_KINDS = {
     'data_preprocessor': (DetDataPreprocessor,),
     'rpn_head': (RPNHead,),
     'rpn_head.prior_generator': (AnchorGenerator,),
@@ -36,20 +36,20 @@ KINDS = {
     'roi_head.mask_roi_extractor': (SingleRoIExtractor,),
 }
 # mmdet's wh_ratio_clip: a box grows or shrinks by at most this factor.
-MAX_LOG_RATIO = abs(math.log(16 / 1000))
+_MAX_LOG_RATIO = abs(math.log(16 / 1000))
 
 
 class MaskRCNNGraph(nn.Module):
-    """What mmdet's ``MaskRCNN.predict`` computes for one picture, without its lists, records and branches.
+    """What mmdet's ``MaskRCNN.predict`` computes for one image, without its lists, structures and branches.
 
-    Learned parts and every number are the model's; the steps between them are written anew, since mmdet's ask for
-    sizes that a graph does not know yet.
+    The learned parts and all settings are the model's. The steps between them are rewritten, since mmdet's need sizes
+    that a graph does not know in advance.
 
     Args:
-        model: A Mask R-CNN of mmdet in eval mode.
+        model: A Mask R-CNN of mmdet in evaluation mode.
 
     Raises:
-        UserError: If a part of it is of another kind than these steps are written for.
+        UserError: If a part of it is of a kind that these steps are not written for.
 
     Example:
         >>> from mmfasternet.engine.build import build_model
@@ -62,11 +62,11 @@ class MaskRCNNGraph(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        check_parts(model)
+        _check_parts(model)
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Detect objects in a picture.
+        """Detect objects in an image.
 
         Args:
             image: Red, green and blue from 0 to 255, float32 of shape (1, 3, H, W), H and W at least 32 pixels.
@@ -75,15 +75,15 @@ class MaskRCNNGraph(nn.Module):
             Boxes x1, y1, x2, y2 in pixels (n, 4), scores (n,), highest first, labels (n,), boolean masks (n, H, W).
         """
         shape = image.shape[2:]
-        maps = self.model.neck(self.model.backbone(self.normalize(image)))
-        proposals = self.propose(maps, shape)
-        boxes, scores, labels = self.detect(maps, proposals, shape)
-        return boxes, scores, labels, self.segment(maps, boxes, labels, shape)
+        maps = self.model.neck(self.model.backbone(self._normalize(image)))
+        proposals = self._propose(maps, shape)
+        boxes, scores, labels = self._detect(maps, proposals, shape)
+        return boxes, scores, labels, self._segment(maps, boxes, labels, shape)
 
-    def normalize(self, image: Tensor) -> Tensor:
-        """As the model's data preprocessor does, padded to the right and below."""
+    def _normalize(self, image: Tensor) -> Tensor:
+        """Normalize as the model's data preprocessor does, and pad on the right and below."""
         preprocessor = self.model.data_preprocessor
-        # Configs load pictures as blue, green, red: without a conversion that is what the model was trained on.
+        # Configs load images as blue, green, red: without a conversion the model was trained on that order.
         if not preprocessor._channel_conversion:
             image = image.flip(1)
         if preprocessor._enable_normalize:
@@ -92,8 +92,8 @@ class MaskRCNNGraph(nn.Module):
         height, width = image.shape[2:]
         return F.pad(image, (0, -width % divisor, 0, -height % divisor), value=preprocessor.pad_value)
 
-    def propose(self, maps: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
-        """The RPN's proposals (n, 4), from the highest score."""
+    def _propose(self, maps: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+        """The RPN's proposals (n, 4), highest score first."""
         head, cfg = self.model.rpn_head, self.model.test_cfg.rpn
         boxes, scores, levels = [], [], []
         for level, (logits, deltas) in enumerate(zip(*head(maps), strict=True)):
@@ -101,59 +101,56 @@ class MaskRCNNGraph(nn.Module):
             score = logits[0].permute(1, 2, 0).flatten().sigmoid()
             deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
             score, best = score.topk(torch.sym_min(cfg.nms_pre, score.shape[0]))
-            boxes.append(decode(head.bbox_coder, anchors[best], deltas[best], shape))
+            boxes.append(_decode(head.bbox_coder, anchors[best], deltas[best], shape))
             scores.append(score)
             levels.append(torch.full_like(best, level))
         boxes, scores, levels = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
         large = (boxes[:, 2:] - boxes[:, :2] > cfg.get('min_bbox_size', -1)).all(dim=1).nonzero()[:, 0]
         boxes = boxes[large]
-        return boxes[suppress(boxes, scores[large], levels[large], cfg)]
+        return boxes[_suppress(boxes, scores[large], levels[large], cfg)]
 
-    def detect(self, maps: Sequence[Tensor], proposals: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def _detect(self, maps: Sequence[Tensor], proposals: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes, scores and labels of the box head, after NMS class by class."""
         head, cfg = self.model.roi_head.bbox_head, self.model.test_cfg.rcnn
-        logits, deltas = head(pool(self.model.roi_head.bbox_roi_extractor, maps, proposals))
+        logits, deltas = head(_pool(self.model.roi_head.bbox_roi_extractor, maps, proposals))
         # The last class is the background.
         scores = logits.softmax(dim=1)[:, :-1]
         rows, labels = (scores > cfg.score_thr).nonzero(as_tuple=True)
         scores = scores[rows, labels]
-        if not head.reg_class_agnostic:
-            deltas = deltas.unflatten(1, (head.num_classes, 4))[rows, labels]
-        else:
-            deltas = deltas[rows]
-        boxes = decode(head.bbox_coder, proposals[rows], deltas, shape)
-        kept = suppress(boxes, scores, labels, cfg)
+        deltas = deltas[rows] if head.reg_class_agnostic else deltas.unflatten(1, (head.num_classes, 4))[rows, labels]
+        boxes = _decode(head.bbox_coder, proposals[rows], deltas, shape)
+        kept = _suppress(boxes, scores, labels, cfg)
         return boxes[kept], scores[kept], labels[kept]
 
-    def segment(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
+    def _segment(self, maps: Sequence[Tensor], boxes: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
         """Boolean masks (n, H, W) of the boxes."""
         head = self.model.roi_head.mask_head
-        logits = head(pool(self.model.roi_head.mask_roi_extractor, maps, boxes))
+        logits = head(_pool(self.model.roi_head.mask_roi_extractor, maps, boxes))
         channels = torch.zeros_like(labels) if head.class_agnostic else labels
         masks = logits[torch.arange(labels.shape[0], device=labels.device), channels].sigmoid()
-        return paste(masks, boxes, shape) >= self.model.test_cfg.rcnn.mask_thr_binary
+        return _paste(masks, boxes, shape) >= self.model.test_cfg.rcnn.mask_thr_binary
 
 
-def check_parts(model: nn.Module) -> None:
-    """Make sure that the model's parts, and what their settings make them do, are those the steps are written for."""
+def _check_parts(model: nn.Module) -> None:
+    """Make sure that the steps are written for the model's parts and settings."""
     refusal = (
-        'the whole detector can be exported only for Mask R-CNN with a neck, RPNHead, StandardRoIHead and FCNMaskHead '
-        '(--part backbone and --part neck take any), but '
+        'the complete detector can be exported only for Mask R-CNN with a neck, RPNHead, StandardRoIHead and '
+        'FCNMaskHead (--part backbone and --part neck take any), but '
     )
     if type(model) is not MaskRCNN:
         raise UserError(f'{refusal}this is a {type(model).__name__}')
     if not (model.with_neck and model.with_mask) or model.roi_head.with_shared_head:
         raise UserError(f'{refusal}this one has no neck, no mask head, or a head that boxes and masks share')
-    for name, kinds in KINDS.items():
+    for name, kinds in _KINDS.items():
         part = attrgetter(name)(model)
         if type(part) not in kinds:
             raise UserError(f'{refusal}its {name} is a {type(part).__name__}, not {kinds[0].__name__}')
-    for wrong in unsupported_settings(model):
+    for wrong in _unsupported_settings(model):
         raise UserError(f'{refusal}it has {wrong}')
 
 
-def unsupported_settings(model: nn.Module) -> Iterator[str]:
-    """What the steps do not do, though these kinds of parts can be set to it."""
+def _unsupported_settings(model: nn.Module) -> Iterator[str]:
+    """Settings of these parts that the steps do not support."""
     rpn, rcnn = model.test_cfg.rpn, model.test_cfg.rcnn
     for name, cfg in (('rpn', rpn), ('rcnn', rcnn)):
         if set(cfg.nms) != {'type', 'iou_threshold'} or cfg.nms.type != 'nms':
@@ -163,7 +160,7 @@ def unsupported_settings(model: nn.Module) -> Iterator[str]:
     if rpn.get('nms_pre', -1) < 1:
         yield f'test_cfg.rpn.nms_pre={rpn.get("nms_pre", -1)}, not a limit'
     if rcnn.mask_thr_binary < 0:
-        yield f'test_cfg.rcnn.mask_thr_binary={rcnn.mask_thr_binary}, which asks for masks of grey levels'
+        yield f'test_cfg.rcnn.mask_thr_binary={rcnn.mask_thr_binary}, which means masks of grey levels'
     if not model.rpn_head.use_sigmoid_cls or model.roi_head.bbox_head.custom_cls_channels:
         yield 'a loss_cls with another activation than the sigmoid of the RPN and the softmax of the box head'
     for coder in (model.rpn_head.bbox_coder, model.roi_head.bbox_head.bbox_coder):
@@ -175,30 +172,31 @@ def unsupported_settings(model: nn.Module) -> Iterator[str]:
                 yield f'the roi_layer {layer}, not RoIAlign that averages'
 
 
-def decode(coder: DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, shape: Sequence[int]) -> Tensor:
-    """The boxes (n, 4), moved and stretched by the deltas (n, 4), cut off at the picture's border."""
+def _decode(coder: DeltaXYWHBBoxCoder, boxes: Tensor, deltas: Tensor, shape: Sequence[int]) -> Tensor:
+    """The boxes (n, 4), moved and stretched by the deltas (n, 4), clipped to the image."""
     deltas = deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)
     size = boxes[:, 2:] - boxes[:, :2]
     centre = (boxes[:, :2] + boxes[:, 2:]) * 0.5 + size * deltas[:, :2]
-    half = size * deltas[:, 2:].clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * 0.5
+    half = size * deltas[:, 2:].clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp() * 0.5
     (x1, y1), (x2, y2) = (centre - half).unbind(dim=1), (centre + half).unbind(dim=1)
     height, width = shape
     corners = [x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)]
     return torch.stack(corners, dim=1)
 
 
-def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: dict) -> Tensor:
-    """Indices of the boxes that NMS leaves over, from the highest score.
+def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: dict) -> Tensor:
+    """Indices of the boxes that NMS keeps, highest score first.
 
-    Boxes of different groups (levels or classes) do not suppress each other: each group is moved to a place of its own.
+    Boxes of different groups (levels or classes) do not suppress each other, since each group is moved to its
+    own region.
     """
-    # One zero more, since an empty tensor has no maximum. mmdet's distance, so that sums are rounded as there.
+    # With a zero, since an empty tensor has no maximum. The distance is mmdet's, so that sums are rounded as there.
     distance = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
     return nms(boxes + (groups * distance)[:, None], scores, cfg.nms.iou_threshold)[: cfg.max_per_img]
 
 
-def pool(extractor: SingleRoIExtractor, maps: Sequence[Tensor], boxes: Tensor) -> Tensor:
-    """What RoIAlign sees of each box (n, C, h, w), on the level of the pyramid that fits the box's size."""
+def _pool(extractor: SingleRoIExtractor, maps: Sequence[Tensor], boxes: Tensor) -> Tensor:
+    """RoIAlign's features of each box (n, C, h, w), from the level of the pyramid that fits the box's size."""
     layers = extractor.roi_layers
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     scale = area.sqrt() / extractor.finest_scale + 1e-6
@@ -207,7 +205,7 @@ def pool(extractor: SingleRoIExtractor, maps: Sequence[Tensor], boxes: Tensor) -
     pooled = boxes.new_zeros(boxes.shape[0], extractor.out_channels, *layers[0].output_size)
     for i, layer in enumerate(layers):
         rows = (level == i).nonzero()[:, 0]
-        # In front of the corners goes the index of the picture, of which there is one.
+        # The index of the image precedes the corners; it is 0, since there is one image.
         rois = F.pad(boxes[rows], (1, 0))
         pooled[rows] = roi_align(
             maps[i], rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned
@@ -215,20 +213,20 @@ def pool(extractor: SingleRoIExtractor, maps: Sequence[Tensor], boxes: Tensor) -
     return pooled
 
 
-def paste(masks: Tensor, boxes: Tensor, shape: Sequence[int]) -> Tensor:
+def _paste(masks: Tensor, boxes: Tensor, shape: Sequence[int]) -> Tensor:
     """Masks (n, h, w), each stretched over its box, zero outside: (n, H, W).
 
-    Bilinear interpolation is one weighting along y and one along x, and so two matrix products; a sampling grid over
-    the whole picture would take twice the memory of the result.
+    Bilinear interpolation is a weighting along y and one along x, and so two matrix products; a sampling grid over the
+    complete image would take twice the memory of the result.
     """
     x1, y1, x2, y2 = boxes.unbind(dim=1)
-    along_y = interpolation(y1, y2, masks.shape[1], shape[0])
-    along_x = interpolation(x1, x2, masks.shape[2], shape[1])
+    along_y = _interpolation(y1, y2, masks.shape[1], shape[0])
+    along_x = _interpolation(x1, x2, masks.shape[2], shape[1])
     return along_y @ masks @ along_x.transpose(1, 2)
 
 
-def interpolation(start: Tensor, end: Tensor, cells: int, pixels: int) -> Tensor:
-    """The weight of each cell between start and end (n,) in each pixel of the picture: (n, pixels, cells)."""
+def _interpolation(start: Tensor, end: Tensor, cells: int, pixels: int) -> Tensor:
+    """The weight of each cell between start and end (n,) in each pixel of the image: (n, pixels, cells)."""
     centres = torch.arange(pixels, device=start.device) + 0.5
     position = (centres - start[:, None]) / (end - start)[:, None] * cells - 0.5
     return (1 - (position[:, :, None] - torch.arange(cells, device=start.device)).abs()).clamp(min=0)

@@ -1,4 +1,4 @@
-"""One call from a trained model to its inference form."""
+"""One call from a trained model to the same model, optimized for inference."""
 
 import copy
 from typing import TypeVar
@@ -7,36 +7,35 @@ from torch import nn
 
 from mmfasternet.models import FasterNet
 
-from .backbone import InferenceFasterNet, has_hooks
+from .backbone import OptimizedFasterNet, has_hooks
 from .fold import fold_norm_before, is_foldable
 
 __all__ = ['optimize_for_inference']
 
-Model = TypeVar('Model', bound=nn.Module)
-# FPNs whose lateral convolutions are known to be the only readers of the backbone's maps.
-FPN = {'mmdet.models.necks.fpn', 'mmseg.models.necks.fpn'}
+_Model = TypeVar('_Model', bound=nn.Module)
+# FPNs whose lateral convolutions are known to be the only readers of the backbone's feature maps.
+_FPN = {'mmdet.models.necks.fpn', 'mmseg.models.necks.fpn'}
 
 
-def optimize_for_inference(model: Model) -> Model | InferenceFasterNet:
-    """Turn a trained FasterNet, or a model with one as its ``backbone``, into its inference form.
+def optimize_for_inference(model: _Model) -> _Model | OptimizedFasterNet:
+    """Optimize a trained FasterNet, or a model with one as its ``backbone``, for inference.
 
-    Norms are folded into the convolutions before them, and, where an FPN's 1×1 lateral convolutions are the only
-    readers of the maps, the output norms into those. PConv neither clones nor concatenates: blocks write over maps that
-    nobody else holds. The memory format is channels_last, also of the maps that a FasterNet alone gives; within a
-    detector or segmentor they leave it in the default format, since mmcv's operators take that for granted. All of it
-    is exact, up to rounding.
+    Norms are folded into the convolutions before them, and output norms into an FPN's 1×1 lateral convolutions where
+    nothing else reads the feature maps. PConv neither clones nor concatenates: blocks overwrite feature maps that
+    nothing else holds. The memory format is channels_last. A FasterNet alone also gives its outputs in it; inside a
+    detector or segmentor, outputs have the default format, which mmcv's operators need. All of this is exact up to
+    rounding.
 
     Args:
-        model: A FasterNet, or a detector or segmentor of mmdet or mmseg; it stays as it is. The statistics of its norms
-            are taken as they are in evaluation mode.
+        model: A FasterNet, or a detector or segmentor of mmdet or mmseg; it stays as it is. Its norms are taken as in
+            evaluation mode.
 
     Returns:
         A new model in evaluation mode, without gradients.
 
     Raises:
         TypeError: If there is no FasterNet.
-        ValueError: If forward hooks hang on the backbone's modules: its blocks are made anew, and nothing would call
-            them.
+        ValueError: If a module of the backbone has a forward hook, which would no longer be called.
 
     Example:
         >>> import torch
@@ -60,21 +59,21 @@ def optimize_for_inference(model: Model) -> Model | InferenceFasterNet:
         raise ValueError(f'remove the forward hooks on the backbone first: {", ".join(hooked)}')
     made = copy.deepcopy(model).eval()
     if isinstance(made, FasterNet):
-        return InferenceFasterNet(made)
-    made.backbone = InferenceFasterNet(made.backbone, contiguous=True)
-    hand_norms_to_neck(made)
+        return OptimizedFasterNet(made)
+    made.backbone = OptimizedFasterNet(made.backbone, contiguous=True)
+    _fold_output_norms(made)
     return made.requires_grad_(False)
 
 
-def hand_norms_to_neck(model: nn.Module) -> None:
-    """Fold each output norm into the lateral convolution that alone reads its map."""
+def _fold_output_norms(model: nn.Module) -> None:
+    """Fold an output norm into the lateral convolution where that alone reads its feature map."""
     neck = getattr(model, 'neck', None)
-    if type(neck).__module__ not in FPN:
+    if type(neck).__module__ not in _FPN:
         return
     norms = model.backbone.output_norms
     for position, index in enumerate(model.backbone.out_indices):
         level = position - neck.start_level
-        # RetinaNet's extra levels start from the last map that the FPN takes.
+        # RetinaNet's extra levels start from the last feature map that the FPN takes.
         read_twice = neck.add_extra_convs == 'on_input' and position == neck.backbone_end_level - 1
         if not 0 <= level < len(neck.lateral_convs) or read_twice or not is_foldable(norms[str(index)]):
             continue

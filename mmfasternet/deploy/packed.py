@@ -1,4 +1,4 @@
-"""A convolution that keeps its weights the way oneDNN wants them."""
+"""A convolution that keeps its weights in oneDNN's own form."""
 
 from collections import OrderedDict
 
@@ -8,46 +8,50 @@ from torch.nn import functional as F
 
 __all__ = ['PackedConv', 'is_packed_for']
 
-# oneDNN's names of activations that it can apply while a result is still in registers.
-FUSED = {nn.ReLU: 'relu', nn.GELU: 'gelu'}
-# Sizes of input that weights are kept for: the tiles of a map, and the rest that is left at its end.
-KEPT = 2
+# oneDNN's names of the activations that it can apply while a result is still in registers.
+_FUSED = {nn.ReLU: 'relu', nn.GELU: 'gelu'}
+# Number of forms that are kept: for the tiles of a map, and for the smaller one at its end.
+_KEPT = 2
 
-HAS_ONEDNN = torch.backends.mkldnn.is_available()
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()
 # torch 2.1 doesn't have it.
-is_compiling = getattr(torch.compiler, 'is_compiling', lambda: False)
+_is_compiling = getattr(torch.compiler, 'is_compiling', lambda: False)
 
 
 def is_packed_for(x: Tensor) -> bool:
     """Whether a :class:`PackedConv` uses oneDNN's own form of its weights for this input.
 
     Args:
-        x: A map.
+        x: Feature map of shape (N, C, H, W).
 
     Returns:
-        True for float32 on the CPU outside autocast, tracing and compiling, where torch has oneDNN.
+        True for float32 on the CPU outside autocast, tracing and compiling, if torch has oneDNN.
+
+    Example:
+        >>> is_packed_for(torch.rand(1, 3, 8, 8).half())
+        False
     """
     return (
-        # First, since the compiler can't look into some of the others.
-        not is_compiling()
+        # First, since the compiler can't trace some of the other conditions.
+        not _is_compiling()
         and x.device.type == 'cpu'
         and x.dtype == torch.float32
-        and HAS_ONEDNN
+        and _HAS_ONEDNN
         and not torch._C._is_any_autocast_enabled()
         and not torch.jit.is_tracing()
     )
 
 
 class PackedConv(nn.Module):
-    """A convolution and its activation for inference, for which weights are reordered once and not in every call.
+    """A convolution and its activation for inference, whose weights are reordered once rather than in every call.
 
-    On the CPU, torch's convolution copies its weights into oneDNN's blocked form each time. Which blocks are best
-    depends on the size of the input and the number of threads: weights in another form than the chosen one are up to
-    ten times slower than unpacked ones, so they are kept by both. Elsewhere this is an ordinary convolution.
+    On the CPU, torch's convolution copies its weights into oneDNN's blocked form in every call. The best blocks depend
+    on the size of the input and the number of threads, and weights in the wrong form are up to ten times slower than
+    unpacked ones, so a form is kept for each pair of these. Elsewhere this is an ordinary convolution.
 
     Args:
         conv: The convolution, without groups; its weights are shared.
-        activation: What follows it. Defaults to None.
+        activation: The activation after it. Defaults to None.
 
     Example:
         >>> import torch
@@ -62,49 +66,50 @@ class PackedConv(nn.Module):
         self.conv = conv
         self.activation = activation
         is_exact = getattr(activation, 'approximate', 'none') == 'none'
-        self.fused = FUSED.get(type(activation)) if is_exact else None
+        self.fused = _FUSED.get(type(activation)) if is_exact else None
         self.packed: OrderedDict[tuple, Tensor] = OrderedDict()
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and activate.
 
         Args:
-            x: Map of shape (N, C, H, W), channels_last.
+            x: Feature map of shape (N, C, H, W), channels_last.
 
         Returns:
-            A new map.
+            A new feature map.
         """
         if not is_packed_for(x):
             out = self.conv(x)
-            return F.relu_(out) if isinstance(self.activation, nn.ReLU) else self.activate(out)
+            return F.relu_(out) if isinstance(self.activation, nn.ReLU) else self._activate(out)
         out = torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight_for(x), *self.arguments(), self.fused or 'none', [], 'none'
+            x, self._weight_for(x), *self._arguments(), self.fused or 'none', [], 'none'
         )
-        return out if self.fused else self.activate(out)
+        return out if self.fused else self._activate(out)
 
     def add_to(self, out: Tensor, x: Tensor) -> None:
-        """Convolve, and add the result to a map in place; the activation has no part in it.
+        """Convolve without the activation, and add the result to a feature map in place.
 
         Args:
-            out: Map to change, of the result's shape, channels_last.
-            x: Map of shape (N, C, H, W), channels_last.
+            out: Feature map that is changed, of the result's shape, channels_last.
+            x: Feature map of shape (N, C, H, W), channels_last.
         """
         if is_packed_for(x):
             torch.ops.mkldnn._convolution_pointwise_.binary(
-                out, x, self.weight_for(x), *self.arguments(), 'add', 1.0, None, [], None
+                out, x, self._weight_for(x), *self._arguments(), 'add', 1.0, None, [], None
             )
         else:
             out += self.conv(x)
 
-    def activate(self, out: Tensor) -> Tensor:
+    def _activate(self, out: Tensor) -> Tensor:
         return out if self.activation is None else self.activation(out)
 
-    def arguments(self) -> tuple:
+    def _arguments(self) -> tuple:
+        """Bias, padding, stride, dilation and groups, as oneDNN's operators take them."""
         conv = self.conv
         return conv.bias, conv.padding, conv.stride, conv.dilation, 1
 
-    def weight_for(self, x: Tensor) -> Tensor:
-        """The weights in the form that is best for inputs like this one."""
+    def _weight_for(self, x: Tensor) -> Tensor:
+        """The weights in the best form for inputs like this one."""
         key = (*x.shape, torch.get_num_threads())
         if key in self.packed:
             self.packed.move_to_end(key)
@@ -113,12 +118,12 @@ class PackedConv(nn.Module):
             self.packed[key] = torch.ops.mkldnn._reorder_convolution_weight(
                 conv.weight, conv.padding, conv.stride, conv.dilation, 1, x.shape
             )
-            if len(self.packed) > KEPT:
+            if len(self.packed) > _KEPT:
                 self.packed.popitem(last=False)
         return self.packed[key]
 
     def _apply(self, fn, *args, **kwargs) -> 'PackedConv':  # noqa: ANN001
-        # Other weights, other packed ones.
+        # The packed weights are outdated now.
         self.packed.clear()
         return super()._apply(fn, *args, **kwargs)
 
@@ -127,5 +132,5 @@ class PackedConv(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict:
-        # What is packed can be neither copied nor saved, and is made again.
+        # Packed weights can be neither copied nor saved, and are made again.
         return {**self.__dict__, 'packed': OrderedDict()}

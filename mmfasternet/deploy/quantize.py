@@ -1,8 +1,9 @@
-"""An exported model's convolutions in int8."""
+"""The convolutions of an exported model in int8."""
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ except ImportError as error:
 __all__ = ['quantize']
 
 
-class Images(CalibrationDataReader):
-    """What ONNX Runtime's calibration reads."""
+class _Images(CalibrationDataReader):
+    """The inputs that ONNX Runtime's calibration reads."""
 
     def __init__(self, images: Iterable[np.ndarray]) -> None:
-        self.images: Iterator[np.ndarray] = iter(images)
+        self.images = iter(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         image = next(self.images, None)
@@ -32,16 +33,16 @@ class Images(CalibrationDataReader):
 def quantize(model: bytes, images: Iterable[np.ndarray]) -> bytes:
     """Quantize the convolutions of an exported model to int8, with QuantizeLinear and DequantizeLinear around them.
 
-    Weights get a scale for each output channel; the ranges of maps are those that the images have. All else stays
-    float32: fully connected layers of a box head are a small part of the time, and boxes and scores need their digits.
-    The file runs in whatever knows these two operators of ONNX.
+    Weights have a scale per output channel, feature maps the range that they have on the images. Everything else stays
+    float32: the fully connected layers of a box head take a small part of the time, and boxes and scores need the
+    precision. The file runs in every runtime that supports these two ONNX operators.
 
     Args:
-        model: ONNX, as tools/export.py writes it.
-        images: Inputs of the model, each float32 of shape (N, 3, H, W), such as it will see.
+        model: The content of an ONNX file that tools/export.py wrote.
+        images: Inputs of the model to calibrate on, each float32 of shape (N, 3, H, W), typical of what it will see.
 
     Returns:
-        The quantized model, as ONNX.
+        The content of the quantized model's file.
 
     Raises:
         UserError: If there are no images.
@@ -55,11 +56,12 @@ def quantize(model: bytes, images: Iterable[np.ndarray]) -> bytes:
         >>> len(small) < 0.5 * len(model)
         True
     """
-    images = list(images)
-    if not images:
-        raise UserError('int8 needs pictures to calibrate on, but got none')
-    # It says for every model that it should be pre-processed, which is what is done here.
-    logging.getLogger().addFilter(no_advice)
+    images = iter(images)
+    first = next(images, None)
+    if first is None:
+        raise UserError('int8 needs images to calibrate on, but got none')
+    # ONNX Runtime advises pre-processing for every model, also for one that is pre-processed, as here.
+    logging.getLogger().addFilter(_no_advice)
     try:
         with tempfile.TemporaryDirectory() as folder:
             source, prepared, target = (Path(folder, name) for name in ('source.onnx', 'prepared.onnx', 'target.onnx'))
@@ -68,7 +70,8 @@ def quantize(model: bytes, images: Iterable[np.ndarray]) -> bytes:
             quantize_static(
                 prepared,
                 target,
-                Images(images),
+                # One by one, so that a progress bar of the caller follows the calibration.
+                _Images(chain([first], images)),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=['Conv'],
                 per_channel=True,
@@ -77,8 +80,8 @@ def quantize(model: bytes, images: Iterable[np.ndarray]) -> bytes:
             )
             return target.read_bytes()
     finally:
-        logging.getLogger().removeFilter(no_advice)
+        logging.getLogger().removeFilter(_no_advice)
 
 
-def no_advice(record: logging.LogRecord) -> bool:
+def _no_advice(record: logging.LogRecord) -> bool:
     return 'pre-processing before quantization' not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Whether a runtime computes what the model does."""
+"""Checks that a runtime computes what the model does."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,17 @@ from torch import Tensor, nn
 
 from mmfasternet.errors import UserError
 
+from .fold import TOLERANCE, largest_difference
+
 __all__ = ['check_detections', 'check_maps', 'predict']
 
-MAP_TOLERANCE = 1e-4  # of a map's largest value
-BOX_TOLERANCE = 1e-2  # pixels
-SCORE_TOLERANCE = 1e-4
-MASK_TOLERANCE = 1e-3  # share of a mask's pixels, and one pixel beside: on a mask's border rounding may decide
+_BOX_TOLERANCE = 1e-2  # pixels
+_SCORE_TOLERANCE = 1e-4
+_MASK_TOLERANCE = 1e-3  # of a mask's pixels, and one more: rounding may decide on a mask's border
 
 
 def check_maps(maps: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
-    """Make sure that maps are those of the model.
+    """Make sure that feature maps are those of the model.
 
     Args:
         maps: What the runtime gave, each of shape (N, C, H, W).
@@ -34,19 +35,19 @@ def check_maps(maps: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> st
         'maps differ by at most 0.0e+00 of their largest value'
     """
     if [a.shape for a in maps] != [b.shape for b in expected]:
-        refuse(f'maps of shapes {[a.shape for a in maps]}, not {[b.shape for b in expected]}')
-    difference = max(float(abs(a - b).max() / abs(b).max()) for a, b in zip(maps, expected, strict=True))
-    if not difference <= MAP_TOLERANCE:
-        refuse(f'maps that differ by {difference:.1e} of their largest value (allowed: {MAP_TOLERANCE:.0e})')
+        _refuse(f'maps of shapes {[a.shape for a in maps]}, not {[b.shape for b in expected]}')
+    difference = largest_difference(maps, expected)
+    if not difference <= TOLERANCE:
+        _refuse(f'maps that differ by {difference:.1e} of their largest value (allowed: {TOLERANCE:.0e})')
     return f'maps differ by at most {difference:.1e} of their largest value'
 
 
 def check_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
-    """Make sure that detections are those of the model, in whatever order equal scores come.
+    """Make sure that detections are those of the model; the order of equal scores does not matter.
 
     Args:
         found: Boxes (n, 4) in pixels, scores (n,), labels (n,) and boolean masks (n, H, W) of the runtime.
-        expected: The same of the model.
+        expected: The same, of the model.
 
     Returns:
         The number of detections and their largest differences, in words.
@@ -61,45 +62,45 @@ def check_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]
     """
     boxes, scores, labels, masks = expected
     if [a.shape for a in found] != [b.shape for b in expected]:
-        refuse(f'{len(found[0])} detections, not {len(boxes)}, or masks of another size')
+        _refuse(f'{len(found[0])} detections, not {len(boxes)}, or masks of another size')
     if not len(boxes):
         return 'no detections, and so no boxes and masks, to compare'
     # The nearest box of the same label.
     distance = abs(found[0][:, None] - boxes).max(axis=2) + np.where(found[2][:, None] == labels, 0, np.inf)
     partner = distance.argmin(axis=1)
     if len(set(partner)) < len(partner) or np.isinf(distance.min(axis=1)).any():
-        refuse('other detections')
+        _refuse('other detections')
     box, score = distance.min(axis=1).max(), abs(found[1] - scores[partner]).max()
     masks = masks[partner]
     wrong = (found[3] != masks).sum(axis=(1, 2))
-    if not box <= BOX_TOLERANCE:
-        refuse(f'boxes that differ by {box:.1e} pixels (allowed: {BOX_TOLERANCE:.0e})')
-    if not score <= SCORE_TOLERANCE:
-        refuse(f'scores that differ by {score:.1e} (allowed: {SCORE_TOLERANCE:.0e})')
-    if (wrong > 1 + MASK_TOLERANCE * masks.sum(axis=(1, 2))).any():
-        refuse(f'a mask that differs in {wrong.max()} pixels')
+    if not box <= _BOX_TOLERANCE:
+        _refuse(f'boxes that differ by {box:.1e} pixels (allowed: {_BOX_TOLERANCE:.0e})')
+    if not score <= _SCORE_TOLERANCE:
+        _refuse(f'scores that differ by {score:.1e} (allowed: {_SCORE_TOLERANCE:.0e})')
+    if (wrong > 1 + _MASK_TOLERANCE * masks.sum(axis=(1, 2))).any():
+        _refuse(f'a mask that differs in {wrong.max()} pixels')
     return (
         f'{len(boxes)} detections: boxes differ by at most {box:.1e} pixels, scores by {score:.1e}, '
         f'masks in {wrong.max()} pixels'
     )
 
 
-def refuse(what: str) -> None:
-    raise UserError(f'the exported graph is not the model: on the same picture it gives {what}; nothing is written')
+def _refuse(what: str) -> None:
+    raise UserError(f'the exported graph is not the model: on the same image it gives {what}; nothing is written')
 
 
 @torch.no_grad()
 def predict(model: nn.Module, image: Tensor) -> list[np.ndarray]:
-    """What mmdet's own ``predict`` finds in a picture.
+    """Detect objects by mmdet's own ``predict``.
 
     Args:
-        model: A detector of mmdet with masks, in eval mode, on the CPU.
+        model: A detector of mmdet with masks, in evaluation mode, on the CPU.
         image: Red, green and blue from 0 to 255, float32 of shape (1, 3, H, W).
 
     Returns:
         Boxes (n, 4) in pixels, scores (n,), labels (n,) and boolean masks (n, H, W).
     """
-    # Imported here, since the maps of a backbone are compared without mmdet.
+    # Imported here, since the feature maps of a backbone are compared without mmdet.
     from mmdet.structures import DetDataSample
 
     shape = tuple(image.shape[2:])

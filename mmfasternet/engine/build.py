@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
@@ -12,11 +13,11 @@ from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
 from .config import load_config
 
-__all__ = ['build_model', 'load_model']
+__all__ = ['build_model', 'check_device', 'load_model']
 
 
 def build_model(config: str | Path, options: dict | None = None) -> tuple[Config, nn.Module]:
-    """Build the model of a config in eval mode, with random weights and without downloading any.
+    """Build the model of a config in evaluation mode, with random weights; nothing is downloaded.
 
     Args:
         config: A config file.
@@ -35,26 +36,51 @@ def build_model(config: str | Path, options: dict | None = None) -> tuple[Config
     """
     cfg = load_config(config, options)
     if not isinstance(cfg.get('model'), dict) or 'backbone' not in cfg.model:
-        raise UserError(f'{config} has nothing to build: it should have a model with a backbone')
+        raise UserError(f'{config} has no model with a backbone, so there is nothing to build')
     cfg.model.backbone.init_cfg = None
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     try:
         model = MODELS.build(cfg.model)
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f'the model of {config} can not be built: {error}') from error
+        raise UserError(f'the model of {config} cannot be built: {error}') from error
     return cfg, model.eval()
 
 
 def load_model(model: nn.Module, checkpoint: str | Path) -> None:
-    """Load a checkpoint into a model: every entry, or an error.
+    """Load a checkpoint into a model; every entry of the model must be in it.
 
     Args:
-        model: Of :func:`build_model`, or any other.
-        checkpoint: Path or http(s) URL of what a training run saved.
+        model: The model, as :func:`build_model` builds it.
+        checkpoint: Path or http(s) URL of a checkpoint that a training run saved.
 
     Raises:
         CheckpointError: If it can't be read or doesn't fit.
+
+    Example:
+        >>> import torch
+        >>> _, model = build_model('configs/mask_rcnn_fasternet_t0.py')
+        >>> torch.save(dict(state_dict=model.state_dict()), 'epoch_12.pth')
+        >>> load_model(model, 'epoch_12.pth')
     """
     state_dict = unwrap(read_checkpoint(checkpoint), str(checkpoint))
     taken, _ = check_whole_model(model, state_dict, str(checkpoint), heads_may_differ=False)
     model.load_state_dict(taken, strict=False)
+
+
+def check_device(device: str) -> None:
+    """Make sure that this machine has a device.
+
+    Args:
+        device: Such as 'cpu' or 'cuda:0'.
+
+    Raises:
+        UserError: If it does not.
+
+    Example:
+        >>> check_device('cpu')
+    """
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f'device {device!r} cannot be used here ({reason}); use cpu or cuda:0') from error

@@ -11,10 +11,10 @@ from mmfasternet.errors import UserError
 
 __all__ = ['load_config', 'move_data_root', 'project_root']
 
-MAIN_CONFIG = 'configs/mask_rcnn_fasternet_s.py'
+_MAIN_CONFIG = 'configs/mask_rcnn_fasternet_s.py'
 
-# What a scope's package is called in the two package sets.
-DISTRIBUTIONS = dict(
+# Scope → its package, as the two package sets name it.
+_DISTRIBUTIONS = dict(
     mmdet='onedl-mmdetection (or mmdet)',
     mmseg='onedl-mmsegmentation (or mmsegmentation)',
     mmpretrain='onedl-mmpretrain (or mmpretrain)',
@@ -24,40 +24,44 @@ DISTRIBUTIONS = dict(
 def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str | None = None) -> Config:
     """Load a config for this project's tools.
 
-    Options override the file. Every path below the file's ``data_root`` follows a new one, given as ``data_root``
-    among the options or else, to a config of mmdet's scope, as ``MMDET_DATASETS``. The runner is
-    :class:`StrictRunner` unless the file names another.
+    Options override the file. Every path below the file's ``data_root`` moves to the new ``data_root`` of the options
+    or, in a config of mmdet's scope, of the environment variable ``MMDET_DATASETS``. The runner is
+    :class:`StrictRunner` unless the file names another one.
 
     Args:
         path: The config file.
-        cfg_options: Dotted key → value, from ``--cfg-options``. Defaults to None.
-        work_dir: Where logs and checkpoints go. None means the file's, or ``work_dirs/<its name>``. Defaults to None.
+        cfg_options: Dotted key → value, as ``--cfg-options`` gives them. Defaults to None.
+        work_dir: Where logs and checkpoints go. None means the file's, or else ``work_dirs/<its name>``. Defaults to
+            None.
 
     Returns:
         The resolved config.
 
     Raises:
-        UserError: If there is no such file, an import of it fails, or the package that its scope names is not
-            installed.
+        UserError: If there is no such file, it or one of its bases can't be read, one of its imports fails, or the
+            package of its scope is not installed.
 
     Example:
-        >>> cfg = load_config('configs/mask_rcnn_fasternet_s.py', dict(data_root='/data/coco'))  # doctest: +SKIP
-        >>> cfg.val_evaluator.ann_file  # doctest: +SKIP
+        >>> cfg = load_config('configs/mask_rcnn_fasternet_s.py', dict(data_root='/data/coco'))
+        >>> cfg.val_evaluator.ann_file
         '/data/coco/annotations/instances_val2017.json'
     """
     if not Path(path).is_file():
-        raise UserError(f'config {path} does not exist; give the path of a file such as configs/…/NAME.py')
+        raise UserError(f'config {path} does not exist; give the path of a config file, configs/…/NAME.py')
     try:
         cfg = Config.fromfile(path)
     except ImportError as error:
-        # mmengine wraps what a custom import raised in two errors of its own.
+        # mmengine wraps the error of a custom import in two of its own.
         reason = error
         while reason.__cause__ or reason.__context__:
             reason = reason.__cause__ or reason.__context__
-        raise UserError(f'{path} can not be loaded, since an import of it failed: {reason}') from error
+        raise UserError(f'{path} cannot be loaded, because one of its imports failed: {reason}') from error
+    except (OSError, SyntaxError) as error:
+        # Of the file itself, or of one that its _base_ names.
+        raise UserError(f'{path} cannot be loaded ({type(error).__name__}: {error})') from error
     scope = cfg.get('default_scope')
-    if scope in DISTRIBUTIONS and find_spec(scope) is None:
-        raise UserError(f'{path} needs {scope}, which is not installed: pip install {DISTRIBUTIONS[scope]}')
+    if scope in _DISTRIBUTIONS and find_spec(scope) is None:
+        raise UserError(f'{path} needs {scope}, which is not installed: pip install {_DISTRIBUTIONS[scope]}')
     old_root = cfg.get('data_root')
     cfg.merge_from_dict(cfg_options or {})
     new_root = (cfg_options or {}).get('data_root')
@@ -71,12 +75,12 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
 
 
 def move_data_root(value: Any, old_root: str, new_root: str) -> Any:
-    """A copy of a config in which every path at or below ``old_root`` lies below ``new_root``.
+    """Copy a config, with every path at or below ``old_root`` moved below ``new_root``.
 
     Args:
         value: Any part of a config.
-        old_root: Folder to move away from.
-        new_root: Folder to move to.
+        old_root: Folder that paths start with.
+        new_root: Folder that takes its place.
 
     Returns:
         The copy.
@@ -96,13 +100,13 @@ def move_data_root(value: Any, old_root: str, new_root: str) -> Any:
 
 
 def project_root() -> Path:
-    """Where ``configs/`` lies: the clone, or what a plain install keeps for MIM.
+    """The folder that holds ``configs/`` and ``tools/``: the clone, or the ``.mim`` of an installed package.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: If neither is there.
+        UserError: If neither exists.
 
     Example:
         >>> (project_root() / 'configs/mask_rcnn_fasternet_s.py').is_file()
@@ -110,6 +114,6 @@ def project_root() -> Path:
     """
     package = Path(__file__).resolve().parents[1]
     for root in (package.parent, package / '.mim'):
-        if (root / MAIN_CONFIG).is_file():
+        if (root / _MAIN_CONFIG).is_file():
             return root
-    raise UserError(f'no configs beside {package} nor in its .mim: install mmfasternet with `pip install`, or clone it')
+    raise UserError(f'no configs beside {package} or in its .mim: install mmfasternet with `pip install`, or clone it')

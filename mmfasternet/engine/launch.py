@@ -1,4 +1,4 @@
-"""How ``tools/train.py`` and ``tools/test.py`` are started: as one process, by torchrun, or as slurm jobs."""
+"""The commands that start ``tools/train.py`` and ``tools/test.py``: as one process, by torchrun, or as slurm jobs."""
 
 import shutil
 import sys
@@ -18,15 +18,15 @@ LAUNCHERS = ('none', 'pytorch', 'slurm')
 
 @dataclass(frozen=True)
 class Launcher:
-    """Makes the commands that train and test.
+    """Builds the commands that train and test.
 
     Args:
         kind: 'none', 'pytorch' (tools/dist_*.sh) or 'slurm' (tools/slurm_*.sh). Defaults to 'none'.
-        gpus: Processes, one a GPU. Defaults to 1.
-        partition: Slurm's partition, needed for 'slurm'. Defaults to None.
+        gpus: Number of processes, one per GPU. Defaults to 1.
+        partition: Slurm's partition, required by 'slurm'. Defaults to None.
 
     Raises:
-        UserError: If these don't fit together.
+        UserError: If these arguments contradict each other.
 
     Example:
         >>> command = Launcher('pytorch', gpus=8).train('configs/mask_rcnn_fasternet_s.py', 'work_dirs/s', [])
@@ -42,7 +42,7 @@ class Launcher:
         if self.kind not in LAUNCHERS:
             raise UserError(f'launcher must be one of {", ".join(LAUNCHERS)}, but got {self.kind!r}')
         if self.gpus < 1:
-            raise UserError(f'at least 1 GPU is needed, but got {self.gpus}')
+            raise UserError(f'at least 1 GPU is needed, but got gpus={self.gpus}')
         if self.kind == 'none' and self.gpus > 1:
             raise UserError(f'{self.gpus} GPUs need --launcher pytorch or slurm')
         if (self.kind == 'slurm') != (self.partition is not None):
@@ -50,44 +50,45 @@ class Launcher:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the scripts read from the environment."""
+        """The environment variables that the scripts read."""
         return dict(PYTHON=sys.executable, GPUS=str(self.gpus), GPUS_PER_NODE=str(min(self.gpus, 8)))
 
     def train(self, config: str | Path, work_dir: str | Path, options: list[str]) -> list[str]:
-        """The command that trains, or goes on with what ``work_dir`` has.
+        """The command that trains, or resumes the training in ``work_dir``.
 
         Args:
             config: Config file.
             work_dir: Folder for logs and checkpoints.
-            options: More arguments of tools/train.py.
+            options: More arguments for tools/train.py.
 
         Returns:
-            Its words.
+            The words of the command.
         """
-        at = ['--work-dir', work_dir]
-        return self._command('train', [config], work_dir, [*(at if self.kind != 'slurm' else []), '--resume', *options])
+        # slurm_train.sh takes the work dir as an argument of its own.
+        at = [] if self.kind == 'slurm' else ['--work-dir', work_dir]
+        return self._command('train', [config], work_dir, [*at, '--resume', *options])
 
     def test(self, config: str | Path, checkpoint: str | Path, work_dir: str | Path, options: list[str]) -> list[str]:
         """The command that tests a checkpoint.
 
         Args:
             config: Config file.
-            checkpoint: Weights.
+            checkpoint: Its weights, a path or URL.
             work_dir: Folder for logs and metrics.
-            options: More arguments of tools/test.py.
+            options: More arguments for tools/test.py.
 
         Returns:
-            Its words.
+            The words of the command.
         """
         return self._command('test', [config, checkpoint], work_dir, ['--work-dir', work_dir, *options])
 
     def problems(self) -> list[str]:
-        """What this machine lacks to start so: sentences, none if it lacks nothing."""
+        """What this machine lacks to run these commands, one message each."""
         if self.kind == 'slurm':
-            return [] if shutil.which('srun') else ['srun is not on the PATH: start on a node of the cluster']
+            return [] if shutil.which('srun') else ['srun is not on the PATH; run this on a node of the cluster']
         found = torch.cuda.device_count()
         # Without a GPU the processes train on CPUs, through gloo.
-        return [f'{self.gpus} GPUs were asked for and this machine has {found}'] if 0 < found < self.gpus else []
+        return [f'{self.gpus} GPUs were requested, but this machine has {found}'] if 0 < found < self.gpus else []
 
     def _command(self, tool: str, files: list, work_dir: str | Path, options: list) -> list[str]:
         tools = project_root() / 'tools'

@@ -1,9 +1,5 @@
-"""What this project's configs need of mmengine's runner: safe and strict loading, saving that survives a kill, CPUs.
+"""mmengine's runner, with safe and strict loading, saves that survive a kill, and several processes on CPUs."""
 
-Importing it also makes mmengine read checkpoints safely, see :func:`use_safe_reader`.
-"""
-
-import os
 import re
 import tempfile
 import zipfile
@@ -20,27 +16,25 @@ from mmengine.registry import HOOKS, RUNNERS, DefaultScope
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
-from mmfasternet.datasets.check import DataError, check_dataset_config, check_pictures, explain_empty
+from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
 from mmfasternet.errors import UserError, require_ops
+from mmfasternet.files import replacing
 from mmfasternet.weights.reader import use_safe_reader
 from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
 __all__ = ['SafeCheckpointHook', 'SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
 
-require_ops()
-use_safe_reader()
-
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The newest whole checkpoint of a run, whatever state a kill has left its folder in.
+    """The newest complete checkpoint of a run.
 
-    ``last_checkpoint`` may be empty, or name a file that is gone or older than the newest.
+    After a kill, ``last_checkpoint`` may be empty, name a file that is gone, or name an older one than the newest.
 
     Args:
         work_dir: The run's folder.
 
     Returns:
-        The path, or None if there is no whole checkpoint.
+        The path, or None if there is no complete checkpoint.
 
     Example:
         >>> latest_checkpoint('work_dirs/never_run') is None
@@ -51,24 +45,24 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     pointer = work_dir / 'last_checkpoint'
     if pointer.is_file() and (named := pointer.read_text().strip()):
         candidates.add(Path(named))
-    # A zip file's directory stands at its end: a truncated file has none.
-    whole = [path for path in candidates if path.is_file() and zipfile.is_zipfile(path)]
-    return str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None
+    # A zip file's directory is at its end: a truncated file has none.
+    complete = [path for path in candidates if path.is_file() and zipfile.is_zipfile(path)]
+    return str(max(complete, key=lambda path: path.stat().st_mtime)) if complete else None
 
 
-def check_writable(work_dir: str | Path) -> None:
-    """Make sure, before anything is built, that a run can write its logs and checkpoints."""
+def _check_writable(work_dir: str | Path) -> None:
+    """Make sure that a run can write its logs and checkpoints, before anything is built."""
     try:
         Path(work_dir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=work_dir):
             pass
     except OSError as error:
-        raise UserError(f'can not write to work_dir {work_dir} ({error}); choose another with --work-dir') from error
+        raise UserError(f'cannot write to work_dir {work_dir} ({error}); choose another with --work-dir') from error
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """``CheckpointHook`` that removes an outdated checkpoint, or a former best one, only after the new one stands.
+    """``CheckpointHook`` that removes an outdated or former best checkpoint only after the new one is saved.
 
     Its options are those of mmengine's ``CheckpointHook``.
     """
@@ -76,14 +70,14 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = None
         if 0 < self.max_keep_ckpts == len(self.keep_ckpt_ids) and self.keep_ckpt_ids[-1] != step:
-            # mmengine finds room in its list, and so removes nothing before it saves.
+            # mmengine then finds room in its list, and removes nothing before it saves.
             outdated = self.keep_ckpt_ids.popleft()
         super()._save_checkpoint_with_step(runner, step, meta)
         if outdated is not None:
             self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        # mmengine removes the former best before it saves; without its path it finds nothing to remove.
+        # mmengine removes the former best before it saves, unless it does not know its path.
         former = self._best_paths()
         self._set_best_paths(dict.fromkeys(former))
         super()._save_best_checkpoint(runner, metrics)
@@ -94,7 +88,7 @@ class SafeCheckpointHook(CheckpointHook):
                 self._remove(path)
 
     def _best_paths(self) -> dict[str, str | None]:
-        """Metric → best checkpoint so far; mmengine keeps one metric and several in different places."""
+        """Metric → best checkpoint so far; mmengine stores one metric and several in different attributes."""
         if not self.save_best:
             return {}
         if len(self.key_indicators) == 1:
@@ -114,10 +108,10 @@ class SafeCheckpointHook(CheckpointHook):
 
 @HOOKS.register_module()
 class SafeLoggerHook(LoggerHook):
-    """``LoggerHook`` whose main process alone writes the metrics of a test.
+    """``LoggerHook`` that writes the metrics of a test in the main process alone.
 
-    mmengine's own lets every process write the same file at once, which may leave it unreadable. Its options are those
-    of mmengine's ``LoggerHook``.
+    mmengine's hook writes the same file from every process at once, which may leave it unreadable. Its options are
+    those of mmengine's ``LoggerHook``.
     """
 
     @master_only
@@ -129,28 +123,38 @@ class SafeLoggerHook(LoggerHook):
 class StrictRunner(Runner):
     """mmengine's ``Runner`` without silent surprises.
 
+    - Checkpoints are read without running code in them, see :func:`~mmfasternet.weights.reader.use_safe_reader`.
     - ``load_from`` and tests fail if the checkpoint lacks an entry of the model. In training, heads for another number
       of classes start afresh, and are listed.
-    - Checkpoints are written under a temporary name, and ``resume`` finds the newest whole one.
-    - Of several processes one writes the metrics of a test.
+    - Checkpoints are written under a temporary name and renamed, and ``resume`` finds the newest complete one.
+    - With several processes, the main one alone writes the metrics of a test.
     - Several processes work without a GPU (gloo, ``launcher='pytorch'``).
-    - Data that is not there, or whose annotations don't match its pictures, is one error before training starts.
+    - Data that is missing, or whose annotations don't match its images, is one error before training starts.
 
     Its arguments are those of ``Runner``; a config asks for it by ``runner_type='StrictRunner'``.
+
+    Raises:
+        UserError: If mmcv has no compiled ops, or ``work_dir`` can't be written.
     """
 
     def __init__(self, model: nn.Module | dict, work_dir: str, *args: Any, **kwargs: Any) -> None:
-        check_writable(work_dir)
+        require_ops()
+        use_safe_reader()
+        _check_writable(work_dir)
         super().__init__(model, work_dir, *args, **kwargs)
+        if is_main_process():
+            # What a kill during a save has left.
+            for part in Path(work_dir).glob('.*.pth.*.part'):
+                part.unlink()
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed() and get_device() == 'cpu':
             if self._launcher != 'pytorch':
                 raise UserError(
-                    f'launcher={self._launcher!r} needs GPUs and this machine shows none; '
-                    "on CPUs start the processes with torchrun and launcher='pytorch' (tools/dist_train.sh)"
+                    f'launcher={self._launcher!r} needs GPUs, and this machine has none; '
+                    "on CPUs, start the processes with torchrun and launcher='pytorch' (tools/dist_train.sh)"
                 )
-            # mmengine's own start would call torch.cuda.set_device.
+            # mmengine would call torch.cuda.set_device.
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
 
@@ -159,7 +163,7 @@ class StrictRunner(Runner):
             if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
                 raise UserError(
                     "SyncBN works on GPUs only, and this run is on CPUs: set norm_cfg=dict(type='BN') wherever the "
-                    "model has dict(type='SyncBN')"
+                    "model has norm_cfg=dict(type='SyncBN')"
                 )
             options = dict(
                 type='MMDistributedDataParallel',
@@ -181,29 +185,29 @@ class StrictRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
-        described = isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict)
-        if described:
+        is_config = isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict)
+        if is_config:
             check_dataset_config(dataloader['dataset'])
         try:
             built = Runner.build_dataloader(dataloader, *args, **kwargs)
         except ValueError:
-            # mmengine fails to concatenate the pictures of a data set that has none.
-            if described:
+            # mmengine fails to concatenate the images of a data set that has none.
+            if is_config:
                 explain_empty(dataloader['dataset'])
             raise
         except (AssertionError, RuntimeError) as error:
-            # So mmpretrain says that folders and classes do not fit together.
-            if described and DefaultScope.get_current_instance().scope_name == 'mmpretrain':
+            # This is how mmpretrain says that the folders don't match the classes.
+            if is_config and DefaultScope.get_current_instance().scope_name == 'mmpretrain':
                 raise DataError(f'{error} (data_root is {dataloader["dataset"].get("data_root")})') from error
             raise
-        check_pictures(built.dataset)
+        check_images(built.dataset)
         return built
 
     def load_or_resume(self) -> None:
         if self._resume and self._load_from is None and not self._has_loaded:
             self._load_from = latest_checkpoint(self.work_dir)
             if self._load_from is None:
-                self.logger.info(f'Nothing to resume from in {self.work_dir}: training starts from its beginning.')
+                self.logger.info(f'Nothing to resume in {self.work_dir}: training starts from the beginning.')
                 self._resume = False
         super().load_or_resume()
 
@@ -242,5 +246,5 @@ class StrictRunner(Runner):
         if '://' in out_dir:
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        super().save_checkpoint(out_dir, f'{filename}.part', *args, **kwargs)
-        os.replace(os.path.join(out_dir, f'{filename}.part'), os.path.join(out_dir, filename))
+        with replacing(Path(out_dir, filename)) as part:
+            super().save_checkpoint(str(part.parent), part.name, *args, **kwargs)

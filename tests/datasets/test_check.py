@@ -8,7 +8,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.registry import RUNNERS
 from PIL import Image
 
-from mmfasternet.datasets.check import DataError, check_dataset_config, check_pictures
+from mmfasternet.datasets.check import DataError, check_dataset_config, check_images
 from mmfasternet.datasets.shapes import CLASSES
 from mmfasternet.engine.config import load_config
 
@@ -31,9 +31,9 @@ def build(root, **changes) -> CocoDataset:
     return CocoDataset(**config)
 
 
-def test_whole_data_passes(own):
+def test_complete_data_passes(own):
     check_dataset_config(dataset_config(own))
-    check_pictures(build(own))
+    check_images(build(own))
 
 
 @pytest.mark.parametrize('wrap', [lambda leaf: dict(type='RepeatDataset', times=2, dataset=leaf), lambda leaf: leaf])
@@ -54,27 +54,27 @@ def test_cloud_storage_is_left_to_mmengine(own):
     check_dataset_config(dataset_config('s3://bucket/coco/'))
 
 
-def test_annotations_of_an_absent_picture(own):
+def test_annotations_of_an_absent_image(own):
     (own / 'train/000003.png').unlink()
-    with pytest.raises(DataError, match=r'names the picture .*000003\.png, which does not exist'):
-        check_pictures(build(own))
+    with pytest.raises(DataError, match=r'names the image .*000003\.png, which does not exist'):
+        check_images(build(own))
 
 
 def test_annotations_of_another_size(own):
     Image.new('RGB', (64, 64)).save(own / 'train/000003.png')
-    with pytest.raises(DataError, match=r'width and height \(128, 96\), but the picture has \(64, 64\)'):
-        check_pictures(build(own))
+    with pytest.raises(DataError, match=r'width and height \(128, 96\), but the image has \(64, 64\)'):
+        check_images(build(own))
 
 
 def test_classes_that_the_annotations_do_not_know(own):
     with pytest.raises(DataError, match=r"knows only 1 of the 2 classes \('circle', 'sphere'\)"):
-        check_pictures(build(own, metainfo=dict(classes=('circle', 'sphere'))))
+        check_images(build(own, metainfo=dict(classes=('circle', 'sphere'))))
 
 
 def test_classes_in_another_order(own):
-    check_pictures(build(own, metainfo=dict(classes=CLASSES[1:3])))
-    with pytest.raises(DataError, match=r"stand in another order .*; write classes=\('triangle', 'square'\)"):
-        check_pictures(build(own, metainfo=dict(classes=CLASSES[2:0:-1])))
+    check_images(build(own, metainfo=dict(classes=CLASSES[1:3])))
+    with pytest.raises(DataError, match=r"are in another order .*; write classes=\('triangle', 'square'\)"):
+        check_images(build(own, metainfo=dict(classes=CLASSES[2:0:-1])))
 
 
 def test_boxes_where_masks_are_needed(own):
@@ -84,9 +84,9 @@ def test_boxes_where_masks_are_needed(own):
         del annotation['segmentation']
     path.write_text(json.dumps(content))
     boxes = dict(type='mmdet.LoadAnnotations', with_bbox=True)
-    check_pictures(build(own, pipeline=[boxes]))
-    with pytest.raises(DataError, match='has an object without a segmentation in .*; take a detector of boxes'):
-        check_pictures(build(own, pipeline=[dict(boxes, with_mask=True)]))
+    check_images(build(own, pipeline=[boxes]))
+    with pytest.raises(DataError, match='has an object without a segmentation in .*; use a detector of boxes'):
+        check_images(build(own, pipeline=[dict(boxes, with_mask=True)]))
 
 
 def test_data_without_objects(own, tiny_config):
@@ -94,5 +94,5 @@ def test_data_without_objects(own, tiny_config):
     path.write_text(json.dumps({**json.loads(path.read_text()), 'annotations': []}))
     options = {'data_root': str(own), 'train_dataloader.dataset.filter_cfg': dict(filter_empty_gt=True)}
     runner = RUNNERS.build(load_config(tiny_config, options))
-    with pytest.raises(DataError, match='leaves no picture: it has 0 annotations, and none of the classes'):
+    with pytest.raises(DataError, match='leaves no image: it has 0 annotations, and none of the classes'):
         runner.train()

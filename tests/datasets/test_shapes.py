@@ -8,6 +8,7 @@ from pycocotools.coco import COCO
 
 from mmfasternet.datasets import CLASSES, draw_scene, make_shapes, semantic_map, statistics, statistics_table
 from mmfasternet.datasets import shapes as module
+from mmfasternet.errors import UserError
 
 CONFIG = 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
 SMALL = dict(num_train=6, num_val=4, size=(96, 128))
@@ -26,18 +27,16 @@ def test_same_seed_same_bytes(small, tmp_path):
     assert contents(make_shapes(tmp_path / 'again', **SMALL)) == contents(small)
 
 
-def test_other_seed_and_split_other_pictures(small, tmp_path):
+def test_another_seed_or_split_has_other_images(small, tmp_path):
     other = make_shapes(tmp_path / 'other', **SMALL, seed=1)
-    pictures = [
-        data for root in (small, other) for name, data in contents(root).items() if name.startswith(('tr', 'va'))
-    ]
-    assert len(pictures) == len(set(pictures)) == 20
+    images = [data for root in (small, other) for name, data in contents(root).items() if name.startswith(('tr', 'va'))]
+    assert len(images) == len(set(images)) == 20
 
 
-def test_a_picture_does_not_depend_on_their_number(small, tmp_path):
+def test_an_image_does_not_depend_on_their_number(small, tmp_path):
     fewer = make_shapes(tmp_path / 'fewer', **dict(SMALL, num_train=2, num_val=1))
-    pictures = {name: data for name, data in contents(fewer).items() if name.endswith('.png')}
-    assert len(pictures) == 6 and pictures.items() <= contents(small).items()
+    images = {name: data for name, data in contents(fewer).items() if name.endswith('.png')}
+    assert len(images) == 6 and images.items() <= contents(small).items()
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
@@ -56,7 +55,7 @@ def test_boxes_areas_masks_and_maps_agree_to_the_pixel(small, split):
             mask = coco.annToMask(annotation).astype(bool)
             (top, left), (bottom, right) = np.argwhere(mask).min(0), np.argwhere(mask).max(0) + 1
             assert annotation['bbox'] == [left, top, right - left, bottom - top]
-            assert annotation['area'] == mask.sum() >= module.MIN_VISIBLE
+            assert annotation['area'] == mask.sum() >= module._MIN_VISIBLE
             assert annotation['iscrowd'] == 0
             assert (classes[mask] == annotation['category_id']).all()
             covered += mask
@@ -130,22 +129,32 @@ def test_statistics(small):
     assert statistics_table(small).row_count == 13
 
 
-def test_reused_when_complete_and_made_anew_when_not(tmp_path):
+def test_reused_when_complete_and_replaced_for_other_parameters(tmp_path):
     root = make_shapes(tmp_path / 'shapes', **SMALL)
     before, born = contents(root), root.stat().st_ino
     assert make_shapes(root, **SMALL).stat().st_ino == born
-
-    (root / 'train/000001.png').write_bytes(b'damaged')
-    assert make_shapes(root, **SMALL).stat().st_ino != born
-    assert contents(root) == before
-
-    (root / 'semantic/val/000002.png').unlink()
-    (root / 'shapes.json').write_text('{"param')
-    assert contents(make_shapes(root, **SMALL)) == before
-
     make_shapes(root, **SMALL, difficulty=0.6)
     assert contents(root).keys() == before.keys() and contents(root) != before
     assert [path.name for path in tmp_path.iterdir()] == ['shapes']
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda root: (root / 'train/notes.txt').write_text('precious'),
+        lambda root: (root / 'train/shapes.json').write_text('precious'),
+        lambda root: (root / 'annotations/instances_val.json').write_text('corrected by hand'),
+        lambda root: (root / 'semantic/val/000002.png').unlink(),
+    ],
+)
+def test_nothing_is_deleted_that_was_not_made_here(tmp_path, change):
+    root = make_shapes(tmp_path / 'shapes', **SMALL)
+    change(root)
+    before = contents(root)
+    for parameters in (SMALL, dict(SMALL, seed=1)):
+        with pytest.raises(UserError, match='has changed since it was made; remove it'):
+            make_shapes(root, **parameters)
+    assert contents(root) == before
 
 
 def test_nothing_half_written(tmp_path, monkeypatch):
@@ -167,31 +176,37 @@ def test_nothing_half_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('wrong', 'message'),
     [
-        (dict(num_train=0), 'num_train must be at least 1, got 0'),
-        (dict(num_val=-1), 'num_val must be at least 1, got -1'),
-        (dict(seed=-1), 'seed must be at least 0, got -1'),
+        (dict(num_train=0), 'num_train must be at least 1, but got 0'),
+        (dict(num_val=-1), 'num_val must be at least 1, but got -1'),
+        (dict(seed=-1), 'seed must be at least 0, but got -1'),
         (dict(size=(64, 256)), 'size must be .* at least 96 pixels'),
         (dict(size=(192, 256, 3)), 'size must be a height and a width'),
-        (dict(difficulty=1.5), 'difficulty must lie between 0 and 1, got 1.5'),
-        (dict(difficulty=float('nan')), 'difficulty must lie between 0 and 1'),
+        (dict(difficulty=1.5), 'difficulty must be between 0 and 1, but got 1.5'),
+        (dict(difficulty=float('nan')), 'difficulty must be between 0 and 1'),
     ],
 )
 def test_bad_parameters(tmp_path, wrong, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         make_shapes(tmp_path / 'shapes', **wrong)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_broken_manifest_is_left_alone(tmp_path):
+    (tmp_path / 'shapes.json').write_text('{"param')
+    with pytest.raises(UserError, match='was not made here'):
+        make_shapes(tmp_path, **SMALL)
+
+
 def test_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / 'mine.txt').write_text('precious')
-    with pytest.raises(FileExistsError, match='was not made here and is left alone'):
+    with pytest.raises(UserError, match='was not made here'):
         make_shapes(tmp_path, **SMALL)
-    with pytest.raises(FileExistsError, match='was not made here and is left alone'):
+    with pytest.raises(UserError, match='was not made here'):
         make_shapes(tmp_path / 'mine.txt', **SMALL)
     assert contents(tmp_path) == {'mine.txt': b'precious'}
 
 
 def test_unwritable_root(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(OSError, match='file'):
+    with pytest.raises(UserError, match='cannot write .*file'):
         make_shapes(tmp_path / 'file' / 'shapes', **SMALL)

@@ -1,4 +1,4 @@
-"""The inference form computes what the trained model does, and touches nothing that others hold."""
+"""The optimized model computes what the trained one does, and changes nothing that others hold."""
 
 import copy
 import pickle
@@ -11,7 +11,7 @@ from torch import nn
 from mmfasternet import FasterNet
 from mmfasternet.benchmark.measure.paths import randomize_norms
 from mmfasternet.deploy import backbone, optimize_for_inference
-from mmfasternet.deploy.backbone import InferenceFasterNet
+from mmfasternet.deploy.backbone import OptimizedFasterNet
 from mmfasternet.deploy.fold import fold_norm_after, fold_norm_before, is_foldable
 from mmfasternet.deploy.packed import PackedConv
 
@@ -145,7 +145,7 @@ PACKED = torch.backends.mkldnn.is_available()
 @torch.no_grad()
 def test_tiles_of_any_size(tile, monkeypatch):
     """One pixel, a number that leaves a rest, and everything at once."""
-    monkeypatch.setattr(backbone, 'TILE', tile)
+    monkeypatch.setattr(backbone, '_TILE', tile)
     model = trained(arch=dict(embed_dims=40, depths=(1, 1, 1, 1)))
     image = torch.rand(2, 3, 61, 90)
     assert difference(optimize_for_inference(model)(image), model(image)) < 1e-5
@@ -191,7 +191,7 @@ def test_compiled_and_traced():
 def test_gradients_are_refused_and_not_lost():
     fast = optimize_for_inference(trained(arch='t0'))
     image = torch.rand(1, 3, 64, 64, requires_grad=True)
-    with pytest.raises(RuntimeError, match='gives no gradients: use the model it was made of'):
+    with pytest.raises(RuntimeError, match='gives no gradients: use the model'):
         fast(image)
     with torch.no_grad():
         assert len(fast(image)) == 4
@@ -237,7 +237,7 @@ RETINA = dict(type='RetinaHead', num_classes=3, in_channels=32)
 def test_output_norms_go_into_the_neck_where_it_alone_reads_the_maps(neck, kept):
     model = build(neck, bbox_head=RETINA)
     fast = optimize_for_inference(model)
-    assert isinstance(fast.backbone, InferenceFasterNet) and isinstance(model.backbone, FasterNet)
+    assert isinstance(fast.backbone, OptimizedFasterNet) and isinstance(model.backbone, FasterNet)
     norms = fast.backbone.output_norms
     assert [index for index in norms if not isinstance(norms[index], nn.Identity)] == kept
     image = torch.rand(2, 3, 96, 160)

@@ -1,6 +1,5 @@
-"""The baselines' configs resolve to the recipes that their published AP was trained with, build, and learn."""
+"""The baselines' configs resolve to the recipes of their published AP, build, and learn."""
 
-import csv
 import re
 import sys
 from pathlib import Path
@@ -9,29 +8,22 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from helpers.batches import two_pictures
+from helpers.batches import two_images
 from helpers.project import ROOT
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmfasternet.benchmark.published.rows import ROWS, find_row
+from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, Row, find_row
+from mmfasternet.benchmark.published.tables import published
 from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError
 from mmfasternet.models.timm_features import TimmFeatures
 from mmfasternet.weights.reader import CheckpointError
 
 BASELINES = {row.name: row for row in ROWS if row.config.startswith('configs/baselines/')}
-ONE_PER_FAMILY = (
-    'resnet50',
-    'resnext101_32x4d',
-    'pvt_small',
-    'poolformer_s24',
-    'repvit_m1_1',
-    'swin_tiny',
-    'convnext_tiny_3x',
-)
+ONE_PER_FAMILY = {row.family: row.name for row in reversed(BASELINES.values())}.values()
 
 SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4))
 ADAMW = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-4))
@@ -54,23 +46,22 @@ CONVNEXT = dict(
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise', num_layers=6),
 )
-# Backbone · optimizer · warm-up iterations · epochs with the two that lower the learning rate · batch of 8 GPUs
+# Family, or a backbone that differs from its family → optimizer, warm-up iterations, epochs with the two that lower the
+# learning rate, batch size of 8 GPUs.
 RECIPES = dict(
-    resnet50=(SGD, 500, (12, 8, 11), 16),
-    resnet101=(SGD, 500, (12, 8, 11), 16),
-    resnext101_32x4d=(SGD, 500, (12, 8, 11), 16),
-    resnext101_64x4d=(SGD, 500, (12, 8, 11), 16),
-    pvt_small=(ADAMW, 500, (12, 8, 11), 16),
-    pvt_medium=(ADAMW, 500, (12, 8, 11), 16),
+    ResNet=(SGD, 500, (12, 8, 11), 16),
+    ResNeXt=(SGD, 500, (12, 8, 11), 16),
+    PVT=(ADAMW, 500, (12, 8, 11), 16),
     pvt_large=(PVT_LARGE, 500, (12, 8, 11), 8),
-    poolformer_s24=(ADAMW, 500, (12, 8, 11), 16),
-    poolformer_s36=(ADAMW, 500, (12, 8, 11), 16),
-    repvit_m1_1=(REPVIT, 500, (12, 8, 11), 16),
-    repvit_m1_5=(REPVIT, 500, (12, 8, 11), 16),
-    repvit_m2_3=(REPVIT, 500, (12, 8, 11), 16),
-    swin_tiny=(SWIN, 1000, (12, 8, 11), 16),
-    convnext_tiny_3x=(CONVNEXT, 1000, (36, 27, 33), 16),
+    PoolFormer=(ADAMW, 500, (12, 8, 11), 16),
+    RepViT=(REPVIT, 500, (12, 8, 11), 16),
+    Swin=(SWIN, 1000, (12, 8, 11), 16),
+    ConvNeXt=(CONVNEXT, 1000, (36, 27, 33), 16),
 )
+# Families that have BN, and those whose stem and first stage are frozen.
+WITH_BN = ('ResNet', 'ResNeXt', 'RepViT')
+FROZEN = ('ResNet', 'ResNeXt')
+TABLE_4 = {line['backbone']: line for line in published('table4_coco')}
 # Stochastic depth of the last block.
 DROP_PATH = dict(pvt_small=0.1, swin_tiny=0.2, convnext_tiny_3x=0.4)
 
@@ -85,30 +76,46 @@ def build(cfg) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
-def table4() -> dict[str, dict[str, float]]:
-    with (ROOT / 'mmfasternet/benchmark/published/table4_coco.csv').open() as file:
-        rows = list(csv.DictReader(file))
-    return {row.pop('backbone'): {key: float(value) for key, value in row.items()} for row in rows}
+def millions_in_table_4(row: Row) -> float:
+    return float(TABLE_4[row.label]['params_m'])
 
 
-def test_rows_are_the_papers_table():
-    rows = {row.label: row for row in ROWS if row.published and 'Table 4' in row.published.source}
-    assert rows.keys() == table4().keys()
-    for label, printed in table4().items():
-        printed['latency_ms'] = printed.pop('gpu_latency_ms')
-        assert {key: getattr(rows[label].published, key) for key in printed} == printed
+def test_every_line_of_table_4_is_a_row():
+    rows = {row.label: row for row in ROWS}
+    assert rows.keys() >= TABLE_4.keys()
+    for label in TABLE_4:
+        assert 'Table 4' in rows[label].published.source
+    assert not any(row.published for row in TRAINED_ROWS)
 
 
-def test_every_baseline_has_a_recipe():
-    assert RECIPES.keys() == BASELINES.keys()
+def test_published_figures():
+    s = find_row('fasternet_s').published
+    assert (s.box_ap, s.box_ap50, s.box_ap75, s.mask_ap, s.mask_ap50, s.mask_ap75) == (
+        39.9,
+        61.2,
+        43.6,
+        36.9,
+        58.1,
+        39.7,
+    )
+    assert (s.params_m, s.flops_g, s.latency_ms, s.latency_device) == (49.0, 258, 54.3, 'RTX 2080 Ti')
+    repvit, swin = find_row('repvit_m1_1').published, find_row('swin_tiny').published
+    assert (repvit.box_ap, repvit.mask_ap75, repvit.flops_g) == (39.8, 40.1, None) and 'RepViT' in repvit.source
+    assert (swin.box_ap, swin.mask_ap, swin.box_ap50) == (42.7, 39.3, None)
+    assert find_row('convnext_tiny_3x').schedule.startswith('3x')
+    assert find_row('fasternet_t0').published is None
+
+
+def test_every_baseline_is_a_row():
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs/baselines').glob('*.py')}
     assert files == {row.config for row in BASELINES.values()}
+    assert len({row.name for row in (*ROWS, *TRAINED_ROWS)}) == len((*ROWS, *TRAINED_ROWS))
 
 
-@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize('name', BASELINES)
 def test_recipe(name):
     cfg = row_config(name)
-    optim_wrapper, warm_up, (epochs, *milestones), batch = RECIPES[name]
+    optim_wrapper, warm_up, (epochs, *milestones), batch = RECIPES.get(name) or RECIPES[BASELINES[name].family]
     assert cfg.optim_wrapper == optim_wrapper
     assert cfg.param_scheduler == [
         dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warm_up),
@@ -126,7 +133,7 @@ def test_recipe(name):
     assert 'FasterNet' not in cfg.pretty_text
 
 
-def test_convnext_trains_on_the_pictures_of_the_zoo():
+def test_convnext_has_the_augmentation_of_mmdet():
     scales = [(side, 1333) for side in (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)]
     resized, cropped = row_config('convnext_tiny_3x').train_dataloader.dataset.pipeline[3].transforms
     assert resized == [dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)]
@@ -137,19 +144,20 @@ def test_convnext_trains_on_the_pictures_of_the_zoo():
     assert cropped[2] == resized[0]
 
 
-@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize('name', BASELINES)
 def test_builds_offline(name, monkeypatch):
     monkeypatch.setattr('socket.socket.connect', lambda *_: pytest.fail('a build that asks the network'))
     cfg = row_config(name)
     detector = build(cfg).train()
     trainable = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
-    if BASELINES[name].label in table4():
-        assert trainable / 1e6 == pytest.approx(table4()[BASELINES[name].label]['params_m'], abs=0.05)
+    row = BASELINES[name]
+    if row.label in TABLE_4:
+        assert trainable / 1e6 == pytest.approx(millions_in_table_4(row), abs=0.05)
 
     frozen = {key.split('.')[0] for key, value in detector.backbone.named_parameters() if not value.requires_grad}
-    assert frozen == ({'conv1', 'bn1', 'layer1'} if 'resne' in name else set())
+    assert frozen == ({'conv1', 'bn1', 'layer1'} if row.family in FROZEN else set())
     norms = [module for module in detector.backbone.modules() if isinstance(module, _BatchNorm)]
-    assert bool(norms) == ('resne' in name or 'repvit' in name) and not any(norm.training for norm in norms)
+    assert bool(norms) == (row.family in WITH_BN) and not any(norm.training for norm in norms)
     rates = [getattr(module, 'drop_prob', 0.0) for module in detector.backbone.modules()]
     assert max(rates) == pytest.approx(DROP_PATH.get(name, 0.0))
 
@@ -158,7 +166,7 @@ def test_builds_offline(name, monkeypatch):
 def test_fasternet_has_the_parameters_of_the_table(arch):
     row = find_row(f'fasternet_{arch}')
     trainable = sum(p.numel() for p in build(row_config(row.name)).parameters() if p.requires_grad)
-    assert trainable / 1e6 == pytest.approx(table4()[row.label]['params_m'], abs=0.05)
+    assert trainable / 1e6 == pytest.approx(millions_in_table_4(row), abs=0.05)
 
 
 @pytest.mark.parametrize('name', ['convnext_tiny_3x', 'swin_tiny'])
@@ -189,21 +197,21 @@ def test_learns(name):
     torch.manual_seed(0)
     cfg = row_config(name)
     if 'drop_path_rate' in cfg.model.backbone:
-        # A dropped block would get no gradient.
+        # A dropped block gets no gradient.
         cfg.model.backbone.drop_path_rate = 0.0
     detector = build(cfg).train()
     for parameter in detector.backbone.parameters():
         if not parameter.any():
-            # A branch that starts at zero, as RepViT's, hides what lies before it.
+            # A branch that starts at zero, such as RepViT's, passes no gradient to the layers before it.
             nn.init.normal_(parameter, std=0.1)
-    data = detector.data_preprocessor(two_pictures(), training=True)
+    data = detector.data_preprocessor(two_images(), training=True)
     loss, _ = detector.parse_losses(detector(**data, mode='loss'))
     assert loss.isfinite()
     loss.backward()
     for key, parameter in detector.backbone.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None and parameter.grad.isfinite().all(), key
-            # A vector may rightly get zeros: the bias of attention's keys, the bias before PoolFormer's difference.
+            # A vector may get zeros: the bias of attention's keys, the bias before PoolFormer's difference.
             assert parameter.dim() == 1 or parameter.grad.any(), key
         else:
             assert parameter.grad is None, key
@@ -211,7 +219,7 @@ def test_learns(name):
 
 @pytest.fixture(scope='module')
 def classifier() -> nn.Module:
-    """timm's RepViT-M1.1, with norms that are not at their start."""
+    """timm's RepViT-M1.1, with norms away from their initial values."""
     torch.manual_seed(0)
     model = timm.create_model('repvit_m1_1')
     for value in model.state_dict().values():
@@ -233,12 +241,12 @@ def load(path: str, arch: str = 'repvit_m1_1') -> TimmFeatures:
 
 class TestTimmFeatures:
     @pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
-    def test_loads_timms_file_and_gives_its_maps(self, classifier, suffix, tmp_path):
+    def test_loads_timms_file_and_gives_its_feature_maps(self, classifier, suffix, tmp_path):
         model = load(save(classifier.state_dict(), tmp_path / f'model.{suffix}')).eval()
-        picture = torch.rand(1, 3, 64, 96)
+        image = torch.rand(1, 3, 64, 96)
         with torch.no_grad():
-            outs = model(picture)
-            expected = classifier.forward_intermediates(picture, intermediates_only=True)
+            outs = model(image)
+            expected = classifier.forward_intermediates(image, intermediates_only=True)
         assert isinstance(outs, tuple) and len(outs) == 4
         for i, (out, map_) in enumerate(zip(outs, expected, strict=True)):
             assert out.shape[2:] == (64 // 2 ** (i + 2), 96 // 2 ** (i + 2)) and out.isfinite().all()

@@ -1,15 +1,19 @@
-"""The COCO configs resolve to the paper's recipe, build, and follow the data."""
+"""The COCO configs resolve to the paper's recipe, build, and follow the data; facts of a variant stand once."""
 
 import pytest
+import torch
 import yaml
 from helpers.project import ROOT
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmfasternet import FasterNet
 from mmfasternet.engine.config import load_config, move_data_root
 from mmfasternet.errors import UserError
+from mmfasternet.models.variants import VARIANTS
 
 CONFIGS = ROOT / 'configs'
+BACKBONES = CONFIGS / '_base_/backbones'
 ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
 FOLDERS = ('baselines', 'classification', 'detection', 'segmentation')
 # Trainable parameters in millions: Table 4 of the paper, its three rows with FasterNet.
@@ -59,15 +63,14 @@ def test_detector_builds_offline(arch):
     cfg.model.backbone.init_cfg = None
     init_default_scope('mmdet')
     detector = MODELS.build(cfg.model)
-    outs = FasterNet.arch_settings[arch]['embed_dims']
-    assert [conv.conv.in_channels for conv in detector.neck.lateral_convs] == [outs * 2**i for i in range(4)]
+    assert [conv.conv.in_channels for conv in detector.neck.lateral_convs] == list(VARIANTS[arch].channels)
     if arch in PAPER_PARAMS:
         trainable = sum(p.numel() for p in detector.parameters() if p.requires_grad)
         assert trainable / 1e6 == pytest.approx(PAPER_PARAMS[arch], abs=0.05)
 
 
 @pytest.mark.parametrize('arch', ['s', 'm', 'l'])
-def test_3x_differs_in_schedule_and_scale_alone(arch):
+def test_3x_differs_in_schedule_and_scale_only(arch):
     once, thrice = coco_config(arch).to_dict(), coco_config(arch, '_3x').to_dict()
     differing = {key for key in once.keys() | thrice.keys() if once.get(key) != thrice.get(key)}
     assert differing == {'train_cfg', 'param_scheduler', 'train_pipeline', 'train_dataloader', 'work_dir'}
@@ -96,15 +99,58 @@ def test_move_data_root_leaves_neighbours_alone():
     assert config['a'] == 'data/coco'
 
 
-def test_missing_config_is_one_sentence():
+def test_missing_config_is_one_message():
     with pytest.raises(UserError, match=r'config no/such\.py does not exist'):
         load_config('no/such.py')
+
+
+@pytest.mark.parametrize(('text', 'fact'), [('_base_ = "./absent.py"', 'absent.py'), ('model = (', 'SyntaxError')])
+def test_a_config_that_can_not_be_read_is_one_message(tmp_path, text, fact):
+    path = tmp_path / 'mine.py'
+    path.write_text(text)
+    with pytest.raises(UserError, match=f'mine.py cannot be loaded .*{fact}'):
+        load_config(path)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr('mmfasternet.engine.config.find_spec', lambda name: None)
     with pytest.raises(UserError, match=r'needs mmdet, which is not installed: pip install onedl-mmdetection'):
         coco_config('t0')
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_backbone_has_the_channels_and_the_weights_of_its_variant(arch):
+    cfg = Config.fromfile(BACKBONES / f'fasternet_{arch}.py')
+    outs = FasterNet(**{key: value for key, value in cfg.backbone.items() if key != 'type'})(torch.rand(1, 3, 64, 64))
+    assert [out.shape[1] for out in outs] == cfg.channels
+    assert f'/fasternet_{arch}-epoch.' in cfg.backbone.init_cfg.checkpoint
+
+
+def test_facts_of_a_variant_stand_in_its_backbone_only():
+    facts = [str(list(v.channels)[i:]) for v in VARIANTS.values() for i in (0, 1)]
+    facts = {fact[1:-1] for fact in facts} | {variant.checkpoint for variant in VARIANTS.values()}
+    # ResNet-18, ResNet-50, RepViT, Swin and ConvNeXt have channels that some variant has.
+    others = [path for path in CONFIGS.rglob('*.py') if 'fasternet' in path.name and path.parent != BACKBONES]
+    assert others and not {path.name: fact for path in others for fact in facts if fact in path.read_text()}
+
+
+def test_every_config_with_fasternet_inherits_its_backbone():
+    for path in (path for path in CONFIGS.rglob('*fasternet*.py') if '_base_' not in path.parts):
+        cfg = Config.fromfile(path, import_custom_modules=False)
+        assert cfg.model.backbone.type == 'FasterNet'
+        assert cfg.backbone.arch == cfg.model.backbone.arch in path.stem.split('_')
+
+
+def test_a_config_elsewhere_inherits_ours_by_its_path(tmp_path):
+    mine = tmp_path / 'mine.py'
+    base = CONFIGS / 'mask_rcnn_fasternet_s.py'
+    mine.write_text(f'_base_ = {str(base)!r}\nmodel = dict(neck=dict(in_channels=_base_.channels[::-1]))\n')
+    cfg, ours = load_config(mine), load_config(base)
+    assert cfg.model.neck.in_channels == [1024, 512, 256, 128]
+    assert cfg.model.backbone == ours.model.backbone
+    # What a training run saves can be loaded again.
+    ours.dump(tmp_path / 'saved.py')
+    assert load_config(tmp_path / 'saved.py').model == ours.model
 
 
 def test_basenames_are_unique():

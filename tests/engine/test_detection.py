@@ -1,78 +1,76 @@
-"""The detectors' configs are their zoo's recipes but for the backbone, build, learn and predict."""
+"""The detectors' configs are mmdet's recipes except for the backbone; they build, learn and predict."""
 
 from pathlib import Path
 
 import mmdet
 import pytest
 import torch
-from helpers.batches import two_pictures
+from helpers.batches import two_images
 from helpers.project import ROOT
-from helpers.recipes import leaves, unlike
+from helpers.recipes import differences
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from mmfasternet import FasterNet
 from mmfasternet.engine.config import load_config
+from mmfasternet.models.variants import VARIANTS
 
 CONFIGS = ROOT / 'configs/detection'
 ZOO = Path(mmdet.__file__).parent / '.mim/configs'
+# Detector → mmdet's config with its recipe.
 RECIPES = dict(
-    faster_rcnn_fasternet_s='faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
-    retinanet_fasternet_s='retinanet/retinanet_r50_fpn_1x_coco.py',
-    fcos_fasternet_s='fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
-    atss_fasternet_s='atss/atss_r50_fpn_1x_coco.py',
-    cascade_mask_rcnn_fasternet_m='cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
-    dino_fasternet_l='dino/dino-4scale_r50_8xb2-12e_coco.py',
-    rtmdet_fasternet_s='rtmdet/rtmdet_l_8xb32-300e_coco.py',
+    faster_rcnn='faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    retinanet='retinanet/retinanet_r50_fpn_1x_coco.py',
+    fcos='fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
+    atss='atss/atss_r50_fpn_1x_coco.py',
+    cascade_mask_rcnn='cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
+    dino='dino/dino-4scale_r50_8xb2-12e_coco.py',
+    rtmdet='rtmdet/rtmdet_l_8xb32-300e_coco.py',
 )
-# As the authors' weights were trained.
+NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+# Of the authors' weights.
 NORMALIZATION = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 RECIPE_KEYS = (
     *('model', 'train_pipeline', 'test_pipeline', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
     *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_cfg', 'test_cfg'),
     *('auto_scale_lr', 'custom_hooks', 'default_hooks'),
 )
-# Where they differ, beside backbone, channels and the normalization of pictures.
+# Where they differ, besides backbone, channels and image normalization.
 LAST_THREE_MAPS = {'model.neck.start_level'}
 OWN = dict(
-    # What is left of Mask R-CNN has no effect.
-    faster_rcnn_fasternet_s={
+    # What remains of Mask R-CNN has no effect.
+    faster_rcnn={
         'model.data_preprocessor.pad_mask',
         'model.train_cfg.rcnn.mask_size',
         'model.test_cfg.rcnn.mask_thr_binary',
     },
-    retinanet_fasternet_s=LAST_THREE_MAPS,
-    fcos_fasternet_s=LAST_THREE_MAPS,
-    atss_fasternet_s=LAST_THREE_MAPS,
-    cascade_mask_rcnn_fasternet_m=set(),
-    dino_fasternet_l={'model.data_preprocessor.pad_size_divisor', 'auto_scale_lr.enable'},
-    rtmdet_fasternet_s={'auto_scale_lr.base_batch_size'},
+    retinanet=LAST_THREE_MAPS,
+    fcos=LAST_THREE_MAPS,
+    atss=LAST_THREE_MAPS,
+    cascade_mask_rcnn=set(),
+    dino={'model.data_preprocessor.pad_size_divisor', 'auto_scale_lr.enable'},
+    rtmdet={'auto_scale_lr.base_batch_size'},
 )
 ANYWHERE = ('model.backbone', 'model.neck.in_channels', *(f'model.data_preprocessor.{key}' for key in NORMALIZATION))
 
 
-def recipe(path):
-    cfg = load_config(path).to_dict()
-    return leaves({key: cfg[key] for key in RECIPE_KEYS if key in cfg})
+def detector_of(name: str) -> str:
+    return name.rpartition('_fasternet_')[0]
 
 
-@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize('name', NAMES)
 def test_recipe_is_the_zoos(name):
-    ours, theirs = recipe(CONFIGS / f'{name}.py'), recipe(ZOO / RECIPES[name])
-    assert {key for key in unlike(ours, theirs) if not key.startswith(ANYWHERE)} == OWN[name]
-    preprocessor = load_config(CONFIGS / f'{name}.py').to_dict()['model']['data_preprocessor']
+    ours, theirs = load_config(CONFIGS / f'{name}.py'), load_config(ZOO / RECIPES[detector_of(name)])
+    found = differences(ours, theirs, RECIPE_KEYS)
+    assert {path for path in found if not path.startswith(ANYWHERE)} == OWN[detector_of(name)]
+    preprocessor = ours.to_dict()['model']['data_preprocessor']
     assert preprocessor.items() >= NORMALIZATION.items()
 
 
-def test_every_config_has_a_recipe():
-    assert {path.stem for path in CONFIGS.glob('*.py')} == set(RECIPES)
-
-
 def build_small(name: str) -> nn.Module:
-    """The detector with fewer proposals and queries, which shows all scores, however low."""
-    cfg = load_config((CONFIGS if name in RECIPES else CONFIGS.parent) / f'{name}.py')
-    # A dropped block would get no gradient.
+    """The detector with fewer proposals and queries, which keeps all scores, however low."""
+    cfg = load_config((CONFIGS if name in NAMES else CONFIGS.parent) / f'{name}.py')
+    # A dropped block gets no gradient.
     cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
     if 'rpn' in cfg.model.test_cfg:
         cfg.model.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=50)
@@ -87,10 +85,10 @@ def build_small(name: str) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize('name', [*RECIPES, *(f'mask_rcnn_fasternet_{arch}' for arch in FasterNet.arch_settings)])
+@pytest.mark.parametrize('name', [*NAMES, *(f'mask_rcnn_fasternet_{arch}' for arch in VARIANTS)])
 def test_learns_and_predicts(name):
     detector = build_small(name).train()
-    data = detector.data_preprocessor(two_pictures('mask' in name), training=True)
+    data = detector.data_preprocessor(two_images('mask' in name), training=True)
     loss, _ = detector.parse_losses(detector(**data, mode='loss'))
     assert loss.isfinite()
     loss.backward()
@@ -101,7 +99,7 @@ def test_learns_and_predicts(name):
 
     detector.eval()
     with torch.no_grad():
-        results = detector(**detector.data_preprocessor(two_pictures('mask' in name)), mode='predict')
+        results = detector(**detector.data_preprocessor(two_images('mask' in name)), mode='predict')
     assert len(results) == 2
     for found in (result.pred_instances for result in results):
         assert len(found) > 0 and found.labels.max() < 80
@@ -112,11 +110,11 @@ def test_learns_and_predicts(name):
             assert found.masks.shape == (len(found), 64, 96)
 
 
-@pytest.mark.parametrize('name', RECIPES)
-def test_neck_takes_the_backbones_maps(name):
+@pytest.mark.parametrize('name', NAMES)
+def test_neck_takes_the_backbones_feature_maps(name):
     model = load_config(CONFIGS / f'{name}.py').model
-    channels = FasterNet.arch_settings[model.backbone.arch]['embed_dims']
-    assert model.neck.in_channels == [channels * 2**i for i in model.backbone.get('out_indices', range(4))]
+    channels = VARIANTS[model.backbone.arch].channels
+    assert model.neck.in_channels == [channels[i] for i in model.backbone.get('out_indices', range(4))]
     assert f'/fasternet_{model.backbone.arch}-epoch.' in model.backbone.init_cfg.checkpoint
 
 

@@ -73,7 +73,7 @@ def test_learning_rate_of_every_epoch(arch):
 
 
 @pytest.mark.parametrize('arch', TABLE6)
-def test_pictures_of_192_then_224(arch, tmp_path):
+def test_images_of_192_then_224(arch, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)).save(tmp_path / 'a.png')
     sample = dict(img_path=str(tmp_path / 'a.png'), gt_label=3)
     cfg = imagenet_config(arch)
@@ -147,31 +147,31 @@ def test_a_released_file_is_tested_on_imagenets_layout(tmp_path):
     assert metrics['accuracy/top1'] == 50 and metrics['accuracy/top5'] >= 50
 
 
-def test_absent_imagenet_is_one_sentence(mistake_of, tmp_path):
-    sentence = mistake_of(
+def test_absent_imagenet_is_one_message(mistake_of, tmp_path):
+    message = mistake_of(
         ROOT / 'tools/train.py',
         ROOT / 'configs/classification/fasternet_t0_imagenet.py',
         *('--work-dir', tmp_path / 'work', '--cfg-options', f'data_root={tmp_path}/absent'),
     )
-    assert sentence.startswith(f'error: no data at {tmp_path}/absent: it must hold train, and lacks train.')
-    assert '--cfg-options data_root' in sentence
+    assert message.startswith(f'error: no data at {tmp_path}/absent: it must hold train, and lacks train.')
+    assert '--cfg-options data_root' in message
 
 
-def test_folders_that_do_not_fit_the_classes_are_one_sentence(mistake_of, shapes_root, tmp_path):
+def test_folders_that_do_not_fit_the_classes_are_one_message(mistake_of, shapes_root, tmp_path):
     make_crops(shapes_root, tmp_path / 'crops')
     train = ROOT / 'tools/train.py', ROOT / 'configs/classification/fasternet_t0_imagenet.py'
     options = ['--work-dir', tmp_path / 'work', '--cfg-options', f'data_root={tmp_path}/crops']
-    sentence = mistake_of(*train, *options)
-    assert re.match(r'error: .*number of subfolders \(6\).*number of specified classes \(1000\)', sentence, re.DOTALL)
+    message = mistake_of(*train, *options)
+    assert re.match(r'error: .*number of subfolders \(6\).*number of specified classes \(1000\)', message, re.DOTALL)
     for path in (tmp_path / 'crops/train').glob('*/*.png'):
         path.unlink()
-    assert 'error: ' in (sentence := mistake_of(*train, *options)) and f'{tmp_path}/crops' in sentence
+    assert 'error: ' in (message := mistake_of(*train, *options)) and f'{tmp_path}/crops' in message
 
 
-def test_what_is_not_for_classifiers_is_one_sentence(mistake_of):
+def test_what_is_not_for_classifiers_is_one_message(mistake_of):
     config = ROOT / 'configs/classification/fasternet_t0_imagenet.py'
-    sentence = mistake_of(ROOT / 'tools/test.py', config, 'released.pth', '--tta')
-    assert sentence.startswith('error: --out, --show, --show-dir and --tta are not for classifiers')
+    message = mistake_of(ROOT / 'tools/test.py', config, 'released.pth', '--tta')
+    assert message.startswith('error: --out, --show, --show-dir and --tta are not for classifiers')
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_crops_show_every_object(shapes_root, tmp_path):
         for key, (_, _, width, height) in expected.items():
             with Image.open(found[key]) as crop:
                 assert crop.width >= width - 1 and crop.height >= height - 1
-    with pytest.raises(UserError, match='is there already; remove it, or name another folder'):
+    with pytest.raises(UserError, match='exists already; remove it, or choose another folder'):
         make_crops(shapes_root, root)
     with pytest.raises(
         UserError, match=r'instances_train.json does not exist; make the data set with tools/data/make_shapes'
@@ -244,10 +244,10 @@ def test_crops_show_every_object(shapes_root, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['crops']
     broken = tmp_path / 'broken'
     shutil.copytree(shapes_root, broken)
-    next((broken / 'val').iterdir()).write_bytes(b'no picture')
-    with pytest.raises(UserError, match='broken/val/.* can not be read as a picture'):
+    next((broken / 'val').iterdir()).write_bytes(b'no image')
+    with pytest.raises(UserError, match='broken/val/.* cannot be read as an image'):
         make_crops(broken, tmp_path / 'other')
-    with pytest.raises(UserError, match='can not make .*; name another folder'):
+    with pytest.raises(UserError, match='cannot write .*crops'):
         make_crops(shapes_root, broken / 'annotations/instances_val.json/crops')
     assert not (tmp_path / 'other').exists()
 

@@ -1,4 +1,4 @@
-"""The guide for people with their own data: its configs and commands, read from the page and run on a few pictures."""
+"""The guide for people with their own data: its configs and commands, read from the page and run on a few images."""
 
 import json
 import os
@@ -53,12 +53,12 @@ def read_guide() -> tuple[dict[str, str], list[str]]:
 CONFIGS, COMMANDS = read_guide()
 
 
-def release(address: str, path: str) -> None:
+def release(url: str, path: str) -> None:
     """In place of the authors' Mask R-CNN, a T0 of the same form, and in place of their ImageNet file another."""
-    if address.endswith('/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'):
+    if url.endswith('/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'):
         torch.save(golden_state_dict('s', 'classification'), path)
         return
-    assert address.endswith('/v1.0/mask_rcnn_fasternet_s_fpn_1x_coco_20221111_063419.pth')
+    assert url.endswith('/v1.0/mask_rcnn_fasternet_s_fpn_1x_coco_20221111_063419.pth')
     cfg = load_config(ROOT / 'configs/mask_rcnn_fasternet_t0.py')
     cfg.model.backbone.init_cfg = None
     init_default_scope('mmdet')
@@ -94,9 +94,9 @@ def write_other_formats(split: str) -> None:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     Path('yolo/classes.txt').write_text('\n'.join(classes))
-    pictures = Path('yolo/images', split)
-    pictures.parent.mkdir(exist_ok=True)
-    pictures.symlink_to(Path('data/mine', split).resolve())
+    images = Path('yolo/images', split)
+    images.parent.mkdir(exist_ok=True)
+    images.symlink_to(Path('data/mine', split).resolve())
     for image in coco['images']:
         name, width, height = image['file_name'], image['width'], image['height']
         xml = ElementTree.Element('annotation')
@@ -128,10 +128,10 @@ def write_other_formats(split: str) -> None:
 def named_boxes(path: Path) -> list[tuple]:
     """The boxes of a COCO JSON, whatever its ids are."""
     coco = json.loads(path.read_text())
-    pictures = {image['id']: image['file_name'] for image in coco['images']}
+    images = {image['id']: image['file_name'] for image in coco['images']}
     classes = {category['id']: category['name'] for category in coco['categories']}
     return sorted(
-        (pictures[a['image_id']], classes[a['category_id']], *(round(value) for value in a['bbox']))
+        (images[a['image_id']], classes[a['category_id']], *(round(value) for value in a['bbox']))
         for a in coco['annotations']
     )
 
@@ -163,7 +163,7 @@ def run_in_process(words: list[str]) -> None:
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_command(clone, command):
-    """In the order of the page: each goes on from those before."""
+    """In the order of the page: each uses what those before it have left."""
     program, *words = shlex.split(command)
     if program == 'globox':
         convert([program, *words])
@@ -180,7 +180,7 @@ def test_command(clone, command):
         pytest.skip('globox, which makes its data, is not installed')
     elif 'tools/export.py' in words:
         if torch.__version__ < (2, 6):
-            pytest.skip('the export is promised on the default package set alone')
+            pytest.skip('the export is tested with the default package set alone')
         favour_background(Path('work_dirs/my_detector/epoch_1.pth'))
         run_in_process(words)
     else:
@@ -223,7 +223,7 @@ def test_what_the_tools_leave(clone):
     assert classes == ['circle', 'triangle', 'square', 'star', 'ring', 'cross']
 
 
-@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is tested with the default package set alone')
 def test_exported_files_name_the_classes(clone):
     onnxruntime = pytest.importorskip('onnxruntime')
     for name in ('my_detector.onnx', 'my_detector_int8.onnx'):

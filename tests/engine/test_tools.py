@@ -1,7 +1,9 @@
-"""The command lines from end to end, on a dozen pictures."""
+"""The command lines from end to end, on a dozen images."""
 
 import json
+import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,16 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mmfasternet import FasterNet
-from mmfasternet.engine.inference import find_pictures, to_coco
+from mmfasternet.datasets import find_images
+from mmfasternet.engine.inference import to_coco
+from mmfasternet.errors import UserError
 
 TOOLS = ROOT / 'tools'
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, shapes_root) -> tuple[Path, Path]:
-    """A config and a checkpoint of one epoch on the tiny pictures."""
+    """A config and a checkpoint of one epoch on the tiny images."""
     folder = tmp_path_factory.mktemp('trained')
     config = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
     options = [f'data_root={shapes_root}', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=4']
@@ -43,7 +47,7 @@ def test_test_reports_ap_and_dumps_predictions(trained, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_report_the_ap_of_one(trained, tmp_path):
-    """Few detections survive one epoch of training, so the bar for drawing is lowered to none."""
+    """Few detections survive one epoch of training, so all are kept."""
     config, checkpoint = trained
     options = ['--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0']
     one = run_tool(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'one', *options)
@@ -94,12 +98,12 @@ def test_image_demo_draws_and_writes_coco(trained, shapes_root, tmp_path):
 
 
 def test_predictions_become_a_coco_data_set():
-    pictures = {Path('a.png'): (8, 6), Path('b.png'): (4, 4)}
+    images = {Path('a.png'): (8, 6), Path('b.png'): (4, 4)}
     predictions = [
         dict(labels=[1, 0], scores=[0.9, 0.2], bboxes=[[1, 2, 4, 6], [0, 0, 1, 1]]),
         dict(labels=[], scores=[], bboxes=[]),
     ]
-    coco = to_coco(predictions, pictures, ('cat', 'dog'), score_thr=0.3)
+    coco = to_coco(predictions, images, ('cat', 'dog'), score_thr=0.3)
     assert [(image['id'], image['width'], image['height']) for image in coco['images']] == [(1, 8, 6), (2, 4, 4)]
     assert coco['categories'] == [dict(id=1, name='cat'), dict(id=2, name='dog')]
     assert coco['annotations'] == [
@@ -107,12 +111,12 @@ def test_predictions_become_a_coco_data_set():
     ]
 
 
-def test_find_pictures_names_what_is_wrong(tmp_path):
-    with pytest.raises(ValueError, match='no picture in'):
-        find_pictures(tmp_path)
-    (tmp_path / 'broken.png').write_bytes(b'no picture')
-    with pytest.raises(ValueError, match='broken.png can not be read as a picture'):
-        find_pictures(tmp_path)
+def test_find_images_names_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match='no image in'):
+        find_images(tmp_path)
+    (tmp_path / 'broken.png').write_bytes(b'no image')
+    with pytest.raises(UserError, match='broken.png cannot be read as an image'):
+        find_images(tmp_path)
 
 
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
@@ -132,22 +136,27 @@ def test_convert_checkpoint_keeps_the_weights_alone(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    'tool, args, sentence',
+    'tool, args, message',
     [
         ('train.py', ['absent.py'], 'error: config absent.py does not exist'),
         ('test.py', ['absent.py', 'x.pth'], 'error: config absent.py does not exist'),
         ('convert_checkpoint.py', ['absent.pth', 'x.pth'], 'error: checkpoint absent.pth'),
         ('convert_checkpoint.py', ['{golden}', 'x.txt'], 'error: x.txt must end in .pth or .safetensors'),
-        ('convert_checkpoint.py', ['{golden}', 'absent/x.pth'], 'error: can not write absent/x.pth'),
-        ('image_demo.py', ['absent.png', '{config}', 'x.pth'], 'error: absent.png can not be read as a picture'),
+        ('convert_checkpoint.py', ['{golden}', '/dev/null/x.pth'], 'error: cannot write /dev/null/x.pth'),
+        ('image_demo.py', ['absent.png', '{config}', 'x.pth'], 'error: absent.png cannot be read as an image'),
+        (
+            'image_demo.py',
+            [ROOT / 'docs/demo_sheet.png', '{config}', 'x.pth', '--device', 'abacus'],
+            "error: device 'abacus' cannot be used here",
+        ),
         ('test.py', ['{config}', 'x.pth'], 'error: no data at'),
     ],
 )
-def test_mistakes_end_in_one_sentence(tool, args, sentence, mistake_of, tmp_path, monkeypatch):
+def test_mistakes_end_in_one_message(tool, args, message, mistake_of, tmp_path, monkeypatch):
     torch.save(golden_state_dict('t0'), tmp_path / 'golden.pth')
     names = dict(golden=tmp_path / 'golden.pth', config=ROOT / 'configs/mask_rcnn_fasternet_t0.py')
     monkeypatch.chdir(tmp_path)
-    assert mistake_of(TOOLS / tool, *(arg.format(**names) for arg in args)).startswith(sentence)
+    assert mistake_of(TOOLS / tool, *(str(arg).format(**names) for arg in args)).startswith(message)
 
 
 def test_a_mistake_is_all_that_a_command_prints_of_it():
@@ -156,16 +165,16 @@ def test_a_mistake_is_all_that_a_command_prints_of_it():
     assert done.stderr.splitlines()[-1].startswith('error: config absent.py does not exist')
 
 
-def test_absent_coco_is_one_sentence(mistake_of, tmp_path, monkeypatch):
+def test_absent_coco_is_one_message(mistake_of, tmp_path, monkeypatch):
     monkeypatch.setenv('MMDET_DATASETS', str(tmp_path / 'coco'))
-    sentence = mistake_of(
+    message = mistake_of(
         TOOLS / 'train.py',
         ROOT / 'configs/mask_rcnn_fasternet_t0.py',
         *('--work-dir', tmp_path / 'work', '--cfg-options', 'model.backbone.init_cfg=None'),
     )
-    assert sentence.startswith(f'error: no data at {tmp_path / "coco"}: it must hold annotations/instances_train2017')
+    assert message.startswith(f'error: no data at {tmp_path / "coco"}: it must hold annotations/instances_train2017')
     for word in ('train2017/', 'MMDET_DATASETS', '--cfg-options data_root', 'make demo'):
-        assert word in sentence
+        assert word in message
 
 
 def test_without_compiled_ops_the_backbone_works_and_tools_name_the_fix(tmp_path):
@@ -182,10 +191,6 @@ def test_without_compiled_ops_the_backbone_works_and_tools_name_the_fix(tmp_path
         done = run_tool(TOOLS / tool, *args, **environment)
         assert done.returncode == 1 and 'Traceback' not in done.stderr
         assert "error: mmcv's compiled ops are missing" in done.stderr and 'make env' in done.stderr
-    config = ROOT / 'configs/mask_rcnn_fasternet_t0.py'
-    load = tmp_path / 'load.py'
-    load.write_text(f'from mmengine.config import Config\nConfig.fromfile({str(config)!r})\n')
-    assert "MissingOpsError: mmcv's compiled ops are missing" in run_tool(load, **environment).stderr
 
 
 @pytest.mark.parametrize('script', sorted(TOOLS.glob('*.sh')), ids=lambda path: path.name)
@@ -205,6 +210,50 @@ def test_slurm_scripts_hand_on_their_arguments(tmp_path):
     assert words[-6:] == ['c.py', '--work-dir', 'work', '--launcher', 'slurm', '--resume']
     done = run_tool(TOOLS / 'slurm_test.sh', 'gpu', 'job', 'c.py', 'w.pth', '--tta', **environment)
     assert done.stdout.split()[-5:] == ['c.py', 'w.pth', '--launcher', 'slurm', '--tta']
+
+
+class Opened:
+    """What only a trusted checkpoint may build."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'image_demo.py', 'export.py'])
+def test_every_tool_refuses_a_checkpoint_and_can_trust_it(tool, mistake_of, tmp_path, shapes_root, tiny_config):
+    """Trusted, it is read, which then shows that it does not fit."""
+    if tool == 'export.py':
+        pytest.importorskip('onnxruntime')
+        if torch.__version__ < (2, 6):
+            pytest.skip('the export is tested with the default package set alone')
+    checkpoint, opened = tmp_path / 'pickled.pth', tmp_path / 'opened'
+    torch.save(dict(state_dict=dict(weight=torch.ones(1)), extra=Opened(opened)), checkpoint)
+    arguments = {
+        'train.py': [tiny_config, '--cfg-options', f'load_from={checkpoint}'],
+        'test.py': [tiny_config, checkpoint],
+        'image_demo.py': [shapes_root / 'val', tiny_config, checkpoint, '--device', 'cpu'],
+        'export.py': [tiny_config, '--checkpoint', checkpoint, '--out', tmp_path / 'detector.onnx'],
+    }[tool]
+    message = mistake_of(TOOLS / tool, *arguments)
+    assert '--trust-checkpoint' in message and not opened.exists()
+    message = mistake_of(TOOLS / tool, *arguments, '--trust-checkpoint')
+    assert 'does not fit' in message and opened.exists()
+
+
+def test_make_shapes_makes_the_demos_data(monkeypatch, tmp_path):
+    """Without arguments, so that it never replaces the data of the demo by other data."""
+    made = {}
+    monkeypatch.setattr('mmfasternet.datasets.make_shapes', lambda root, *given: made.update(root=root, given=given))
+    monkeypatch.setattr('mmfasternet.datasets.statistics_table', lambda root: '')
+    monkeypatch.setattr(sys, 'argv', ['make_shapes.py'])
+    runpy.run_path(str(TOOLS / 'data/make_shapes.py'), run_name='__main__')
+    cfg = Config.fromfile(ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py')
+    names = ('num_train', 'num_val', 'size', 'difficulty', 'seed')
+    assert Path(made['root']) == Path(cfg.data_root)
+    assert dict(zip(names, made['given'], strict=True)) == dict(cfg.shapes, size=tuple(cfg.shapes['size']))
 
 
 def test_make_shapes_refuses_bad_numbers(mistake_of, tmp_path):
@@ -229,9 +278,9 @@ def test_released_detector_of_mmdet_2_works_everywhere(trained, shapes_root, tmp
 
     from mmdet.apis import DetInferencer, inference_detector, init_detector
 
-    picture = np.asarray(Image.open(shapes_root / 'val/000001.png'))
+    photo = np.asarray(Image.open(shapes_root / 'val/000001.png'))
     detector = init_detector(str(config), str(released), device='cpu')
     assert tuple(detector.dataset_meta['classes']) == classes
-    found = inference_detector(detector, picture[..., ::-1].copy()).pred_instances
-    result = DetInferencer(str(config), str(released), device='cpu')(picture[..., ::-1].copy())['predictions'][0]
+    found = inference_detector(detector, photo[..., ::-1].copy()).pred_instances
+    result = DetInferencer(str(config), str(released), device='cpu')(photo[..., ::-1].copy())['predictions'][0]
     assert result['scores'] == pytest.approx(found.scores.tolist(), abs=1e-4)

@@ -1,14 +1,14 @@
-"""Crop the objects of a shapes data set into folders per class, in ImageNet's layout."""
+"""Crop the objects of a shapes data set into a folder per class, in ImageNet's layout."""
 
 import argparse
 
 from mmfasternet.datasets import make_crops
-from mmfasternet.errors import one_sentence_errors
+from mmfasternet.errors import exit_on_user_error
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', help='folder of the shapes, as tools/data/make_shapes.py makes it')
+    parser.add_argument('source', help='folder of the data set, as tools/data/make_shapes.py writes it')
     parser.add_argument('root', help='folder to write, which must not exist')
     return parser.parse_args()
 
@@ -19,5 +19,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

@@ -1,0 +1,41 @@
+"""What ``tools/train.py`` does."""
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+
+from mmfasternet.errors import UserError
+
+from . import runner  # noqa: F401, registers the runner that configs name
+
+__all__ = ['train']
+
+
+def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> None:
+    """Train the model of a config.
+
+    Args:
+        cfg: The config, see :func:`~mmfasternet.engine.config.load_config`; it is changed in place.
+        amp: Whether to train in automatic mixed precision, on a GPU. Defaults to False.
+        auto_scale_lr: Whether to scale the learning rate to the actual batch size. Defaults to False.
+        resume: A checkpoint to resume from, or 'auto' for the newest complete one in the work dir. None
+            leaves it to the config. Defaults to None.
+
+    Raises:
+        UserError: If the machine or the config lacks what an argument needs, the data doesn't fit the config, or the
+            work dir can't be written.
+        CheckpointError: If a checkpoint can't be read or does not fit the model.
+    """
+    if amp:
+        if get_device() == 'cpu':
+            raise UserError('--amp needs a GPU, and this machine has none; train without it')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…), which the config lacks')
+        cfg.auto_scale_lr.enable = True
+    if resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+    RUNNERS.build(cfg).train()
