@@ -1,6 +1,3 @@
-_base_ = './_base_/mask_rcnn_fasternet_3x.py'
-checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'
-model = dict(
-    backbone=dict(arch='s', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[128, 256, 512, 1024]),
-)
+# Mask R-CNN with FasterNet-S on COCO, 36 epochs, images of several scales.
+_base_ = ['./_base_/mask_rcnn_fasternet_3x.py', './_base_/backbones/fasternet_s.py']
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels))

@@ -1,8 +1,3 @@
-_base_ = './_base_/mask_rcnn_fasternet.py'
-checkpoint = (
-    'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_t0-epoch.281-val_acc1.71.9180.pth'
-)
-model = dict(
-    backbone=dict(arch='t0', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[40, 80, 160, 320]),
-)
+# Mask R-CNN with FasterNet-T0 on COCO, 12 epochs.
+_base_ = ['./_base_/mask_rcnn_fasternet.py', './_base_/backbones/fasternet_t0.py']
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels))

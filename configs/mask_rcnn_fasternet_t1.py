@@ -1,8 +1,3 @@
-_base_ = './_base_/mask_rcnn_fasternet.py'
-checkpoint = (
-    'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_t1-epoch.291-val_acc1.76.2180.pth'
-)
-model = dict(
-    backbone=dict(arch='t1', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[64, 128, 256, 512]),
-)
+# Mask R-CNN with FasterNet-T1 on COCO, 12 epochs.
+_base_ = ['./_base_/mask_rcnn_fasternet.py', './_base_/backbones/fasternet_t1.py']
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels))

@@ -1,8 +1,3 @@
-_base_ = './_base_/mask_rcnn_fasternet.py'
-checkpoint = (
-    'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_t2-epoch.289-val_acc1.78.8860.pth'
-)
-model = dict(
-    backbone=dict(arch='t2', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[96, 192, 384, 768]),
-)
+# Mask R-CNN with FasterNet-T2 on COCO, 12 epochs.
+_base_ = ['./_base_/mask_rcnn_fasternet.py', './_base_/backbones/fasternet_t2.py']
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels))

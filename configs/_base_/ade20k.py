@@ -1,5 +1,5 @@
-# ADE20K in crops of 512×512, 4 pictures per GPU: mmseg's _base_/datasets/ade20k.py. A config on this base names the
-# crop's size and the 150 classes to the model, since two bases can not share a key.
+# ADE20K in crops of 512×512, 4 images per GPU: mmseg's _base_/datasets/ade20k.py. A config that inherits this sets the
+# crop size and the 150 classes of its model, since two bases can't share a key.
 data_root = 'data/ade/ADEChallengeData2016/'
 crop_size = (512, 512)
 
@@ -12,7 +12,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
-# The maps are loaded behind the resizing, since predictions are compared with them at their own size.
+# The label maps are loaded after the resizing: predictions are compared with them at their original size.
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 512), keep_ratio=True),

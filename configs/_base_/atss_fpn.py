@@ -1,4 +1,4 @@
-# ATSS with an FPN, as mmdet's atss/atss_r50_fpn_1x_coco.py has it, but for the backbone. Maps as in retinanet_fpn.py.
+# ATSS with an FPN: mmdet's atss/atss_r50_fpn_1x_coco.py without its backbone. Feature maps as in retinanet_fpn.py.
 model = dict(
     type='ATSS',
     data_preprocessor=dict(

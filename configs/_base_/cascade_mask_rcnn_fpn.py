@@ -1,5 +1,5 @@
-# Cascade Mask R-CNN with an FPN, as mmdet's _base_/models/cascade-mask-rcnn_r50_fpn.py has it, but for the backbone:
-# three box and mask heads in a row, each trained on the boxes of the one before, at a higher IoU.
+# Cascade Mask R-CNN with an FPN: mmdet's _base_/models/cascade-mask-rcnn_r50_fpn.py without its backbone. Three stages
+# of box and mask heads, each trained on the boxes of the previous one at a higher IoU.
 _base_ = './mask_rcnn_fpn.py'
 model = dict(
     type='CascadeRCNN',

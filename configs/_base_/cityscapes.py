@@ -1,5 +1,5 @@
-# Cityscapes in crops of 512×1024, 2 pictures per GPU: mmseg's _base_/datasets/cityscapes.py. A config on this base
-# names the crop's size and the 19 classes to the model, since two bases can not share a key.
+# Cityscapes in crops of 512×1024, 2 images per GPU: mmseg's _base_/datasets/cityscapes.py. A config that inherits this
+# sets the crop size and the 19 classes of its model, since two bases can't share a key.
 data_root = 'data/cityscapes/'
 crop_size = (512, 1024)
 

@@ -1,4 +1,4 @@
-# COCO 2017 with boxes alone, otherwise as in coco_instance.py: mmdet's _base_/datasets/coco_detection.py.
+# COCO 2017 with boxes only, otherwise as in coco_instance.py: mmdet's _base_/datasets/coco_detection.py.
 _base_ = './coco_instance.py'
 
 train_pipeline = [

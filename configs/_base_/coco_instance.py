@@ -1,4 +1,4 @@
-# COCO 2017 with boxes and masks, shorter side 800 and longer side at most 1333, 2 pictures per GPU (paper, Table 7).
+# COCO 2017 with boxes and masks, shorter side 800 and longer side at most 1333, 2 images per GPU (paper, Table 7).
 data_root = 'data/coco/'
 
 train_pipeline = [

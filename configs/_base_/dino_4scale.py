@@ -1,4 +1,4 @@
-# DINO with four scales, as mmdet's dino/dino-4scale_r50_8xb2-12e_coco.py has it, but for the backbone.
+# DINO with four scales: mmdet's dino/dino-4scale_r50_8xb2-12e_coco.py without its backbone.
 model = dict(
     type='DINO',
     num_queries=900,
@@ -9,11 +9,11 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        # The zoo pads to the largest picture alone. FasterNet drops the pixels that fill no stride, at the right and at
-        # the bottom, which would shift the boxes: they are relative to the picture.
+        # mmdet pads only to the largest image of a batch. FasterNet drops the pixels at the right and at the bottom
+        # that don't fill a stride, which would shift the boxes, since they are relative to the image.
         pad_size_divisor=32,
     ),
-    # Strides 8, 16 and 32; the neck makes a fourth map of stride 64.
+    # Strides 8, 16 and 32; the neck adds a feature map of stride 64.
     backbone=dict(out_indices=(1, 2, 3)),
     neck=dict(
         type='ChannelMapper',

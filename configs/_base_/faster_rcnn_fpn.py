@@ -1,5 +1,5 @@
-# Faster R-CNN with an FPN, as mmdet's _base_/models/faster-rcnn_r50_fpn.py has it, but for the backbone: Mask R-CNN
-# without masks, whose box head takes no proposal below an IoU of 0.5 for an object.
+# Faster R-CNN with an FPN: mmdet's _base_/models/faster-rcnn_r50_fpn.py without its backbone. It is Mask R-CNN without
+# masks, and its box head matches no proposal to an object below an IoU of 0.5.
 _base_ = './mask_rcnn_fpn.py'
 model = dict(
     type='FasterRCNN',

@@ -1,9 +1,9 @@
-# FasterNet on ImageNet-1k by the paper's recipe (Table 6), but for what differs between the variants: arch, the head's
-# in_channels and activation, weight decay, mixup, RandAugment, and for M and L batch, learning rate and clipping.
-# What the table leaves open is as in the authors' code, github.com/JierunChen/FasterNet, cfg/fasternet_*.yaml and
-# models/model_api.py: learning rates of 1e-6 at the first epoch and 1e-5 at the last, mixup or cutmix, by chance,
-# on every batch, weight decay on norms and biases too, no random erasing, no average of weights. They trained in mixed
-# precision, which is --amp of tools/train.py.
+# FasterNet on ImageNet-1k by the paper's recipe (Table 6), without what differs between the variants: arch, in_channels
+# and activation of the head, weight decay, mixup, RandAugment; for M and L also batch size, learning rate and clipping.
+# What the table leaves open follows the authors' code, github.com/JierunChen/FasterNet, cfg/fasternet_*.yaml and
+# models/model_api.py: a learning rate of 1e-6 in the first epoch and 1e-5 in the last, mixup or cutmix at random on
+# every batch, weight decay on norms and biases too, no random erasing, no averaging of weights. They trained in mixed
+# precision (tools/train.py --amp).
 _base_ = ['./imagenet.py', './runtime_cls.py']
 model = dict(
     type='ImageClassifier',
@@ -26,11 +26,11 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=4e-3))
-# By epochs, as the authors step it.
+# Stepped by epoch, as in the authors' code.
 param_scheduler = [
     dict(type='LinearLR', start_factor=2.5e-4, begin=0, end=20),
     dict(type='CosineAnnealingLR', T_max=280, eta_min=1e-5, begin=20, end=300),
 ]
-# tools/train.py --auto-scale-lr scales the learning rate, 0.001 for 1024 pictures, to another batch size.
+# tools/train.py --auto-scale-lr scales the learning rate (0.001 per 1024 images) to another batch size.
 auto_scale_lr = dict(enable=False, base_batch_size=4096)
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='accuracy/top1'))

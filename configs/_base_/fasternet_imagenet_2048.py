@@ -1,4 +1,4 @@
-# The recipe with half the batch, as the paper trains M and L (Table 6).
+# The recipe with half the batch size, by which the paper trains M and L (Table 6).
 _base_ = './fasternet_imagenet.py'
 train_dataloader = dict(batch_size=256)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -1,5 +1,5 @@
-# FCOS with an FPN, as mmdet's fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py has it, but
-# for the backbone and the normalization of pictures, which is that of FasterNet's weights. Maps as in retinanet_fpn.py.
+# FCOS with an FPN: mmdet's fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py without its
+# backbone, and with the image normalization of FasterNet's weights. Feature maps as in retinanet_fpn.py.
 model = dict(
     type='FCOS',
     data_preprocessor=dict(

@@ -1,6 +1,6 @@
-# ImageNet-1k as the paper trains on it (Table 6): crops of 192² pixels in epochs 1 to 280, of 224² from 281 on; tested
-# at 224², a crop of ratio 0.9. What the table leaves open (interpolation, mean and standard deviation of the pixels) is
-# in the authors' code: github.com/JierunChen/FasterNet, data/custom_imagenet_data.py.
+# ImageNet-1k as the paper trains on it (Table 6): crops of 192² pixels in epochs 1 to 280 and of 224² from epoch 281;
+# tested at 224² with a crop ratio of 0.9. What the table leaves open (interpolation, mean and standard deviation)
+# follows the authors' code, github.com/JierunChen/FasterNet, data/custom_imagenet_data.py.
 data_root = 'data/imagenet/'
 
 load_192 = [
@@ -13,8 +13,8 @@ load_224 = [
     dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
 ]
-# timm's rand-m<magnitude_level>-mstd0.5-inc1, padding with the mean colour. Configs of T1 to L put it between load and
-# pack, each with its level.
+# timm's rand-m<magnitude_level>-mstd0.5-inc1, padded with the mean colour. The configs of T1 to L insert it between
+# load and pack, each with its own level.
 rand_augment = dict(
     type='RandAugment',
     policies='timm_increasing',
@@ -29,7 +29,7 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
 ]
-# 8 GPUs × 512 pictures.
+# 8 GPUs × 512 images.
 train_dataloader = dict(
     batch_size=512,
     num_workers=8,

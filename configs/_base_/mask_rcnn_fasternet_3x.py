@@ -1,5 +1,5 @@
 # 36 epochs, ×0.1 at epochs 27 and 33, shorter side drawn from 640 to 800: mmdet's common/ms-poly_3x_coco-instance.py,
-# which passes three times over the data in each of 12 epochs instead.
+# which repeats the data three times in each of 12 epochs instead.
 _base_ = './mask_rcnn_fasternet.py'
 train_cfg = dict(max_epochs=36)
 param_scheduler = [

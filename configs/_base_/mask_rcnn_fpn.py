@@ -1,5 +1,5 @@
-# Mask R-CNN with an FPN, as mmdet's _base_/models/mask-rcnn_r50_fpn.py has it, but for the backbone: a config on this
-# base brings the whole of its own, so that it inherits neither frozen stages nor norm_eval nor ResNet's weights.
+# Mask R-CNN with an FPN: mmdet's _base_/models/mask-rcnn_r50_fpn.py without its backbone, so that a config that
+# inherits this sets its own, without the frozen stages, norm_eval and weights of ResNet.
 model = dict(
     type='MaskRCNN',
     data_preprocessor=dict(

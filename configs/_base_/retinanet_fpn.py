@@ -1,5 +1,5 @@
-# RetinaNet with an FPN, as mmdet's _base_/models/retinanet_r50_fpn.py has it, but for the backbone: a config on this
-# base brings the whole of its own.
+# RetinaNet with an FPN: mmdet's _base_/models/retinanet_r50_fpn.py without its backbone, which a config that inherits
+# this sets.
 model = dict(
     type='RetinaNet',
     data_preprocessor=dict(
@@ -9,8 +9,9 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
     ),
-    # Strides 8 to 128, from the backbone's maps of strides 8, 16 and 32. The zoo's start_level=1 on four maps computes
-    # the same, but would leave a norm of the first map without a gradient, which training on several GPUs refuses.
+    # Strides 8 to 128, from the backbone's feature maps of strides 8, 16 and 32. mmdet's start_level=1 on four feature
+    # maps computes the same, but leaves the first one's norm without a gradient, which training on several GPUs
+    # refuses.
     backbone=dict(out_indices=(1, 2, 3)),
     neck=dict(type='FPN', out_channels=256, add_extra_convs='on_input', num_outs=5),
     bbox_head=dict(
@@ -32,7 +33,7 @@ model = dict(
     ),
     train_cfg=dict(
         assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
-        # The focal loss weighs all anchors, so that none is sampled.
+        # The focal loss weights all anchors, so none is sampled.
         sampler=dict(type='PseudoSampler'),
         allowed_border=-1,
         pos_weight=-1,

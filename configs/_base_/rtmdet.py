@@ -1,9 +1,9 @@
-# RTMDet, as mmdet's rtmdet/rtmdet_l_8xb32-300e_coco.py has it, but for the backbone and the normalization of pictures,
-# which is that of FasterNet's weights.
+# RTMDet: mmdet's rtmdet/rtmdet_l_8xb32-300e_coco.py without its backbone, and with the image normalization of
+# FasterNet's weights.
 norm_cfg = dict(type='SyncBN')
 model = dict(
     type='RTMDet',
-    # Pictures are all of 640 × 640 pixels: the pipelines pad them.
+    # No padding here: the pipelines pad every image to 640 × 640.
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         mean=[123.675, 116.28, 103.53],

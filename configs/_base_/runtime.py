@@ -1,4 +1,4 @@
-# Importing mmfasternet registers the backbone; mmfasternet.engine.runner brings StrictRunner and the safe reader.
+# mmfasternet registers the backbone; mmfasternet.engine.runner registers StrictRunner, which reads checkpoints safely.
 custom_imports = dict(imports=['mmfasternet', 'mmfasternet.engine.runner'], allow_failed_imports=False)
 runner_type = 'StrictRunner'
 default_scope = 'mmdet'

@@ -1,4 +1,4 @@
-# What mmpretrain's models and data need differently from the detectors: scope, head, visualization.
+# Where classifiers in mmpretrain differ from detectors: scope, head, visualization.
 _base_ = './runtime.py'
 custom_imports = dict(imports=['mmfasternet', 'mmfasternet.engine.runner', 'mmfasternet.models.classifier_head'])
 default_scope = 'mmpretrain'

@@ -1,4 +1,4 @@
-# mmseg's default_runtime.py, with the hooks of its schedules: iterations are counted, not epochs.
+# mmseg's default_runtime.py, with the hooks of its schedules, which count iterations instead of epochs.
 _base_ = './runtime.py'
 default_scope = 'mmseg'
 default_hooks = dict(

@@ -1,7 +1,7 @@
-# 160k iterations of 8 GPUs × 2 pictures, AdamW at 6e-5 with weight decay 0.01 but for norms, linear warm-up over 1500
-# iterations from 1e-6, then down to 0 in a straight line: mmseg's
-# configs/swin/swin-small-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py. It spares the norms of Swin by
-# their names, and decays those of the heads; most of FasterNet's have no name, hence all norms are spared.
+# 160k iterations of 8 GPUs × 2 images, AdamW at 6e-5 with weight decay 0.01 except on norms, linear warm-up over 1500
+# iterations from a factor of 1e-6, then linear decay to 0: mmseg's
+# configs/swin/swin-small-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py. It exempts the norms of Swin by
+# name and decays those of the heads. Most norms of FasterNet have no name of their own, so all norms are exempt here.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),

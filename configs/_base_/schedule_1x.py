@@ -6,5 +6,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]
-# 8 GPUs × 2 pictures; tools/train.py --auto-scale-lr scales the learning rate to another batch size.
+# 8 GPUs × 2 images; tools/train.py --auto-scale-lr scales the learning rate to another batch size.
 auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -1,5 +1,5 @@
-# Semantic FPN as mmseg's _base_/models/fpn_r50.py has it, but for the backbone and the number of classes: a config on
-# this base brings both.
+# Semantic FPN: mmseg's _base_/models/fpn_r50.py without its backbone and number of classes, which a config that
+# inherits this sets.
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',

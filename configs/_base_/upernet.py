@@ -1,5 +1,5 @@
-# UPerNet as mmseg's _base_/models/upernet_swin.py has it, but for the backbone and the number of classes: a config on
-# this base brings both.
+# UPerNet: mmseg's _base_/models/upernet_swin.py without its backbone and number of classes, which a config that
+# inherits this sets.
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',

@@ -1,5 +1,5 @@
 # mmdetection 3, configs/convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py: mixed precision, which needs a
-# GPU, and the training pictures of DETR.
+# GPU, and the image augmentation of DETR.
 _base_ = [
     '../_base_/mask_rcnn_fpn.py',
     '../_base_/coco_instance.py',

@@ -1,5 +1,5 @@
-# github.com/THU-MIG/RepViT, detection/configs/mask_rcnn_repvit_m1_5_fpn_1x_coco.py; the weights, their
-# repvit_m1_5_distill_300e.pth, are taken in timm's form from the Hugging Face hub.
+# github.com/THU-MIG/RepViT, detection/configs/mask_rcnn_repvit_m1_5_fpn_1x_coco.py. The weights are
+# their repvit_m1_5_distill_300e.pth, in timm's form on the Hugging Face hub.
 _base_ = '../_base_/mask_rcnn_repvit.py'
 checkpoint = 'https://huggingface.co/timm/repvit_m1_5.dist_300e_in1k/resolve/main/model.safetensors'
 model = dict(

@@ -1,7 +1,8 @@
-_base_ = '../_base_/fasternet_imagenet_2048.py'
+# FasterNet-M on ImageNet-1k from random weights, 300 epochs.
+_base_ = ['../_base_/fasternet_imagenet_2048.py', '../_base_/backbones/fasternet_m.py']
 model = dict(
     backbone=dict(arch='m'),
-    head=dict(in_channels=1152),
+    head=dict(in_channels=_base_.channels[-1]),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.5), dict(type='CutMix', alpha=1.0)]),
 )
 rand_augment = dict(_base_.rand_augment, magnitude_level=7)

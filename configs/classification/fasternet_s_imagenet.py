@@ -1,7 +1,8 @@
-_base_ = '../_base_/fasternet_imagenet.py'
+# FasterNet-S on ImageNet-1k from random weights, 300 epochs.
+_base_ = ['../_base_/fasternet_imagenet.py', '../_base_/backbones/fasternet_s.py']
 model = dict(
-    backbone=dict(arch='s', drop_path_rate=0.1),  # the variant's own, 0.15, is the detectors'
-    head=dict(in_channels=1024),
+    backbone=dict(arch='s', drop_path_rate=0.1),  # the variant's 0.15 is for detectors
+    head=dict(in_channels=_base_.channels[-1]),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.3), dict(type='CutMix', alpha=1.0)]),
 )
 rand_augment = dict(_base_.rand_augment, magnitude_level=7)

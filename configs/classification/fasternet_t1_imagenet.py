@@ -1,7 +1,8 @@
-_base_ = '../_base_/fasternet_imagenet.py'
+# FasterNet-T1 on ImageNet-1k from random weights, 300 epochs.
+_base_ = ['../_base_/fasternet_imagenet.py', '../_base_/backbones/fasternet_t1.py']
 model = dict(
     backbone=dict(arch='t1'),
-    head=dict(in_channels=512, act_cfg=dict(type='GELU')),
+    head=dict(in_channels=_base_.channels[-1], act_cfg=dict(type='GELU')),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.1), dict(type='CutMix', alpha=1.0)]),
 )
 rand_augment = dict(_base_.rand_augment, magnitude_level=3)

@@ -1,7 +1,8 @@
-_base_ = '../_base_/fasternet_imagenet.py'
+# FasterNet-T2 on ImageNet-1k from random weights, 300 epochs.
+_base_ = ['../_base_/fasternet_imagenet.py', '../_base_/backbones/fasternet_t2.py']
 model = dict(
     backbone=dict(arch='t2'),
-    head=dict(in_channels=768),
+    head=dict(in_channels=_base_.channels[-1]),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.1), dict(type='CutMix', alpha=1.0)]),
 )
 rand_augment = dict(_base_.rand_augment, magnitude_level=5)

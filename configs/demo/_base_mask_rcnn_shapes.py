@@ -1,22 +1,22 @@
-# Mask R-CNN made light, for the generated shapes: trained from scratch on two CPU cores within minutes.
-# A config on this base names the backbone and the neck's in_channels.
+# A light Mask R-CNN for the generated shapes, which trains from scratch on two CPU cores within minutes.
+# A config that inherits this sets the backbone and the neck's in_channels.
 #
-# What made the difference, on two cores: a backbone initialized by Kaiming's rule learns its first features in half the
-# iterations of the truncated normal; half of few RoIs positive; flips that leave the shapes upright; a learning rate of
-# 1e-3 (3e-3 learns no classes). Noise, clutter and free angles of a higher difficulty cost AP, and time most of all.
+# What mattered most: Kaiming initialization of the backbone, which needs half the iterations of a truncated normal to
+# learn the first features; few RoIs, half of them positive; flips that keep the shapes upright; a learning rate of 1e-3
+# (at 3e-3 no class is learned). The noise, clutter and rotation of a higher difficulty cost AP, and above all time.
 _base_ = ['../_base_/mask_rcnn_fpn.py', './_base_shapes.py']
 
-norm_cfg = dict(type='BN')  # in neck and mask head too: without pretrained weights they learn slowly otherwise
+norm_cfg = dict(type='BN')  # in neck and mask head too, which learn slowly without it and without pretrained weights
 model = dict(
     neck=dict(out_channels=64, num_outs=4, norm_cfg=norm_cfg),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
-        # One anchor a place, of 24 to 192 pixels: the shapes are about as wide as high.
+        # One anchor per location, of 24 to 192 pixels: the shapes are about as wide as high.
         anchor_generator=dict(scales=[6], ratios=[1.0], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        # RoIAlign runs on one core, and at mmcv's default of an adaptive number of samples takes a third of the time.
+        # RoIAlign runs on one core. With mmcv's default, an adaptive number of samples, it takes a third of the time.
         bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1)),
         bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=6, reg_class_agnostic=True),
         mask_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1)),

@@ -1,9 +1,10 @@
-# The generated shapes as data, and a schedule that trains a light detector on them from scratch within minutes, on two
-# CPU cores.
+# The generated shapes as data, and a schedule that trains a light detector on them from scratch on two CPU cores within
+# minutes.
 _base_ = '../_base_/runtime.py'
 
-# What tools/demo.py generates: six classes, 2 to 8 objects in a picture, a quarter and more of them occluded, as many
-# under 32² pixels. Upright, bright shapes on grey, textured ground; difficulty 1 turns them and gives all any colour.
+# tools/demo.py generates: six classes, 2 to 8 objects per image, at least a quarter of them occluded, and as many
+# smaller than 32² pixels. Upright, bright shapes on a grey, textured background; difficulty 1 rotates them and varies
+# all colours.
 shapes = dict(num_train=600, num_val=120, size=(192, 256), difficulty=0.1, seed=0)
 classes = ('circle', 'triangle', 'square', 'star', 'ring', 'cross')
 data_root = 'data/shapes/'
@@ -12,7 +13,7 @@ dataset_type = 'CocoDataset'
 load_data = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=0,  # a picture is read in 3 ms; a process of its own would take more from the training
+    num_workers=0,  # reading an image takes 3 ms; a worker process would take more time from the training
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
@@ -40,7 +41,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=[
             *load_data,
-            dict(type='Resize', scale_factor=1.0),  # the mask head asks for its scale_factor
+            dict(type='Resize', scale_factor=1.0),  # the mask head needs scale_factor
             dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
         ],
     ),

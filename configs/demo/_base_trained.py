@@ -1,10 +1,11 @@
-# Backbones under one budget, for `make compare-trained`: each from random weights, on the demo's pictures, by one schedule, with
-# AP after every epoch. A config on this base names the backbone and the neck's in_channels, and nothing else.
+# For `make compare-trained`: backbones under one budget, each trained from random weights on the demo's images by one
+# schedule, with AP after every epoch. A config that inherits this sets the backbone and the neck's in_channels only.
 #
-# Convolutional backbones start from Kaiming's rule, as ResNet and MobileNetV2 do by default, and the others from their
-# own. Nothing is frozen, no BN is kept in evaluation mode, and no path is dropped: the schedule is short for that.
+# Convolutional backbones start from Kaiming initialization, the default of ResNet and MobileNetV2, the others from
+# their own. Nothing is frozen, no BN stays in evaluation mode, and there is no drop path, for which the schedule is too
+# short.
 _base_ = './_base_mask_rcnn_shapes.py'
-# As many proposals and detections as on COCO, so that NMS and masks have in the latencies what they have there.
+# As many proposals and detections as on COCO, so that NMS and masks have the same share in the latencies.
 model = dict(test_cfg=dict(rpn=dict(nms_pre=1000, max_per_img=1000), rcnn=dict(max_per_img=100)))
 max_epochs = 3
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)

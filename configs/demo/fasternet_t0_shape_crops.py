@@ -1,6 +1,6 @@
-# A classifier of the crops that tools/data/make_crops.py makes of the generated shapes: a small stand-in for ImageNet,
-# whose backbone mask_rcnn_fasternet_t0_shapes_pretrained.py starts from.
-_base_ = '../_base_/runtime_cls.py'
+# A classifier of the crops that tools/data/make_crops.py cuts from the generated shapes: a small stand-in for ImageNet.
+# mask_rcnn_fasternet_t0_shapes_pretrained.py starts from its backbone.
+_base_ = ['../_base_/runtime_cls.py', '../_base_/backbones/fasternet_t0.py']
 data_root = 'data/shape_crops/'
 
 model = dict(
@@ -9,18 +9,17 @@ model = dict(
         type='ClsDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
     ),
     backbone=dict(
-        type='FasterNet',
-        arch='t0',
+        _base_.backbone,
         out_indices=(3,),
         out_norm=False,
-        init_cfg=dict(type='Kaiming', layer='Conv2d'),  # as the detector that starts from scratch
+        init_cfg=dict(type='Kaiming', layer='Conv2d'),  # like the detector trained from scratch
     ),
-    head=dict(type='FasterNetClsHead', num_classes=6, in_channels=320, act_cfg=dict(type='GELU')),
+    head=dict(type='FasterNetClsHead', num_classes=6, in_channels=_base_.channels[-1], act_cfg=dict(type='GELU')),
 )
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=0,  # a crop is read in no time; a process of its own would take more from the training
+    num_workers=0,  # reading a crop takes no time; a worker process would take more time from the training
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='CustomDataset',

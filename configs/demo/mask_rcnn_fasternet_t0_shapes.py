@@ -1,5 +1,6 @@
-_base_ = './_base_mask_rcnn_shapes.py'
+# Mask R-CNN with FasterNet-T0 on the generated shapes, from random weights: `make demo`.
+_base_ = ['./_base_mask_rcnn_shapes.py', '../_base_/backbones/fasternet_t0.py']
 model = dict(
-    backbone=dict(type='FasterNet', arch='t0', init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[40, 80, 160, 320]),
+    backbone=dict(_base_.backbone, init_cfg=dict(type='Kaiming', layer='Conv2d')),
+    neck=dict(in_channels=_base_.channels),
 )

@@ -1,5 +1,5 @@
-_base_ = './_base_trained.py'
+_base_ = ['./_base_trained.py', '../_base_/backbones/fasternet_t0.py']
 model = dict(
-    backbone=dict(type='FasterNet', arch='t0', drop_path_rate=0.0, init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[40, 80, 160, 320]),
+    backbone=dict(_base_.backbone, drop_path_rate=0.0, init_cfg=dict(type='Kaiming', layer='Conv2d')),
+    neck=dict(in_channels=_base_.channels),
 )

@@ -1,5 +1,5 @@
-_base_ = './_base_trained.py'
+_base_ = ['./_base_trained.py', '../_base_/backbones/fasternet_t2.py']
 model = dict(
-    backbone=dict(type='FasterNet', arch='t2', drop_path_rate=0.0, init_cfg=dict(type='Kaiming', layer='Conv2d')),
-    neck=dict(in_channels=[96, 192, 384, 768]),
+    backbone=dict(_base_.backbone, drop_path_rate=0.0, init_cfg=dict(type='Kaiming', layer='Conv2d')),
+    neck=dict(in_channels=_base_.channels),
 )

@@ -1,15 +1,13 @@
-# Pictures, optimizer and schedule of mmdet's dino/dino-4scale_r50_8xb2-12e_coco.py.
+# DINO with FasterNet-L on COCO, 12 epochs. Images, optimizer and schedule:
+# mmdet's dino/dino-4scale_r50_8xb2-12e_coco.py.
 _base_ = [
     '../_base_/dino_4scale.py',
+    '../_base_/backbones/fasternet_l.py',
     '../_base_/coco_detection.py',
     '../_base_/schedule_1x.py',
     '../_base_/runtime.py',
 ]
-checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_l-epoch.299-val_acc1.83.5060.pth'
-model = dict(
-    backbone=dict(type='FasterNet', arch='l', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[384, 768, 1536]),
-)
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels[1:]))
 scales = [(side, 1333) for side in range(480, 801, 32)]
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,16 +1,13 @@
-# Pictures, optimizer and schedule of mmdet's rtmdet/rtmdet_l_8xb32-300e_coco.py: FasterNet-S gives its neck as many
-# channels as the CSPNeXt-L there.
+# RTMDet with FasterNet-S on COCO, 300 epochs. Images, optimizer and schedule: mmdet's
+# rtmdet/rtmdet_l_8xb32-300e_coco.py, whose CSPNeXt-L has as many channels as FasterNet-S.
 _base_ = [
     '../_base_/rtmdet.py',
+    '../_base_/backbones/fasternet_s.py',
     '../_base_/coco_detection.py',
     '../_base_/schedule_1x.py',
     '../_base_/runtime.py',
 ]
-checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'
-model = dict(
-    backbone=dict(type='FasterNet', arch='s', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[256, 512, 1024]),
-)
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels[1:]))
 
 size = (640, 640)
 pad = dict(type='Pad', size=size, pad_val=dict(img=(114, 114, 114)))
@@ -26,7 +23,7 @@ train_pipeline = [
     dict(type='CachedMixUp', img_scale=size, ratio_range=(1.0, 1.0), max_cached_images=20, pad_val=(114, 114, 114)),
     dict(type='PackDetInputs'),
 ]
-# The last 20 epochs, without mosaic and mix-up.
+# For the last 20 epochs, without mosaic and mixup.
 train_pipeline_stage2 = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
@@ -74,7 +71,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-# 8 GPUs × 32 pictures; the zoo's file inherits 16 from its schedule.
+# 8 GPUs × 32 images; mmdet's file inherits 16 from its schedule.
 auto_scale_lr = dict(base_batch_size=256)
 default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
 custom_hooks = [

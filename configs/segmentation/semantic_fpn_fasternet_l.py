@@ -1,6 +1,3 @@
-_base_ = '../_base_/semantic_fpn_fasternet.py'
-checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_l-epoch.299-val_acc1.83.5060.pth'
-model = dict(
-    backbone=dict(arch='l', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[192, 384, 768, 1536]),
-)
+# Semantic FPN with FasterNet-L on ADE20K, 80k iterations.
+_base_ = ['../_base_/semantic_fpn_fasternet.py', '../_base_/backbones/fasternet_l.py']
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels))

@@ -1,8 +1,3 @@
-_base_ = '../_base_/semantic_fpn_fasternet.py'
-checkpoint = (
-    'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_t1-epoch.291-val_acc1.76.2180.pth'
-)
-model = dict(
-    backbone=dict(arch='t1', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    neck=dict(in_channels=[64, 128, 256, 512]),
-)
+# Semantic FPN with FasterNet-T1 on ADE20K, 80k iterations.
+_base_ = ['../_base_/semantic_fpn_fasternet.py', '../_base_/backbones/fasternet_t1.py']
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels))

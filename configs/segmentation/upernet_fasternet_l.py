@@ -1,7 +1,7 @@
-_base_ = '../_base_/upernet_fasternet.py'
-checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_l-epoch.299-val_acc1.83.5060.pth'
+# UPerNet with FasterNet-L on ADE20K, 160k iterations.
+_base_ = ['../_base_/upernet_fasternet.py', '../_base_/backbones/fasternet_l.py']
 model = dict(
-    backbone=dict(arch='l', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    decode_head=dict(in_channels=[192, 384, 768, 1536]),
-    auxiliary_head=dict(in_channels=768),
+    backbone=_base_.backbone,
+    decode_head=dict(in_channels=_base_.channels),
+    auxiliary_head=dict(in_channels=_base_.channels[2]),
 )

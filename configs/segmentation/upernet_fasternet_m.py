@@ -1,7 +1,7 @@
-_base_ = '../_base_/upernet_fasternet.py'
-checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_m-epoch.291-val_acc1.82.9620.pth'
+# UPerNet with FasterNet-M on ADE20K, 160k iterations.
+_base_ = ['../_base_/upernet_fasternet.py', '../_base_/backbones/fasternet_m.py']
 model = dict(
-    backbone=dict(arch='m', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    decode_head=dict(in_channels=[144, 288, 576, 1152]),
-    auxiliary_head=dict(in_channels=576),
+    backbone=_base_.backbone,
+    decode_head=dict(in_channels=_base_.channels),
+    auxiliary_head=dict(in_channels=_base_.channels[2]),
 )

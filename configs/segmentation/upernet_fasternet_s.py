@@ -1,7 +1,7 @@
-_base_ = '../_base_/upernet_fasternet.py'
-checkpoint = 'https://github.com/JierunChen/FasterNet/releases/download/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'
+# UPerNet with FasterNet-S on ADE20K, 160k iterations.
+_base_ = ['../_base_/upernet_fasternet.py', '../_base_/backbones/fasternet_s.py']
 model = dict(
-    backbone=dict(arch='s', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
-    decode_head=dict(in_channels=[128, 256, 512, 1024]),
-    auxiliary_head=dict(in_channels=512),
+    backbone=_base_.backbone,
+    decode_head=dict(in_channels=_base_.channels),
+    auxiliary_head=dict(in_channels=_base_.channels[2]),
 )

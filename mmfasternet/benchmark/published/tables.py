@@ -1,4 +1,4 @@
-"""The paper's tables, number by number, as the studies print them beside their own."""
+"""The CSV files of this folder."""
 
 import csv
 from pathlib import Path
@@ -7,17 +7,20 @@ __all__ = ['published']
 
 
 def published(table: str) -> list[dict[str, str]]:
-    """A table of *Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks* (CVPR 2023).
+    """Read a table of this folder.
+
+    ``table1_…`` to ``table8_…`` are those of *Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks* (CVPR
+    2023), figure by figure. FLOPs are multiply-adds.
 
     Args:
         table: Name of a file in this folder, such as 'table1_operators'.
 
     Returns:
-        Its rows, column → what is printed.
+        Its lines in order, column → text as printed.
 
     Example:
         >>> published('table1_operators')[0]['flops_m']
         '2601'
     """
-    with open(Path(__file__).with_name(f'{table}.csv'), newline='') as file:
+    with Path(__file__).with_name(f'{table}.csv').open(newline='', encoding='utf-8') as file:
         return list(csv.DictReader(file))
