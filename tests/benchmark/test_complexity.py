@@ -8,17 +8,16 @@ import torch
 from helpers.project import ROOT, run_tool
 from mmengine.analysis import FlopAnalyzer
 
-from mmfasternet.benchmark.measure.classifier import count_classifier
-from mmfasternet.benchmark.measure.complexity import count_complexity, count_operators
+from mmfasternet.benchmark.measure.complexity import count_classifier, count_complexity, count_forward
 from mmfasternet.benchmark.published.rows import ROWS, find_row
-from mmfasternet.benchmark.records.records import read_records
+from mmfasternet.benchmark.records import Records
 from mmfasternet.engine.build import build_model
 from mmfasternet.errors import UserError
 
 DETECTION = ROOT / 'configs/detection'
 with (ROOT / 'mmfasternet/benchmark/published/table4_coco.csv').open() as file:
     TABLE4 = {row['backbone']: row for row in csv.DictReader(file)}
-# 1000 keys at every stage of an 800 × 1280 picture, two products.
+# 1000 keys at every stage of an 800 × 1280 image, two products.
 ATTENTION_G = {'pvt_small': 59.4, 'pvt_medium': 90.1, 'pvt_large': 129.5}
 
 
@@ -63,7 +62,7 @@ def test_parts_add_up():
     assert list(counted['parts']) == ['backbone', 'neck', 'rpn', 'box_head', 'mask_head']
     for key in ('params', 'trainable', 'flops_full', 'flops_paper', 'activations'):
         assert counted[key] == sum(part[key] for part in counted['parts'].values())
-    # Heads have fixed RoIs; the rest follows the picture, 320 × 512 after padding.
+    # Heads have fixed RoIs; the rest follows the image, 320 × 512 after padding.
     large = count_complexity(find_row('fasternet_t0').config_path, 640, 1024)
     for part in ('backbone', 'neck', 'rpn'):
         assert large['parts'][part]['flops_full'] == pytest.approx(4 * counted['parts'][part]['flops_full'], rel=1e-3)
@@ -134,7 +133,7 @@ def test_backbone_as_mmengine_counts(name):
     backbone = build_model(find_row(name).config_path)[1].backbone
     image = torch.rand(1, 3, 64, 96)
     theirs = FlopAnalyzer(backbone, (image,)).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
-    ours = count_operators(backbone.to('meta'), image.to('meta'))['flops_full']
+    ours = count_forward(backbone, 64, 96)['flops_full']
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
@@ -147,7 +146,7 @@ def test_tool_writes_records(tmp_path):
     ]
     done = run_tool(ROOT / 'tools/benchmark/complexity.py', *configs, '--out', out)
     assert done.returncode == 0, done.stderr
-    counts = read_records(out)['records']
+    counts = Records.read(out).records
     names = ['mask_rcnn_fasternet_t0.py', 'fasternet_l_imagenet.py', 'mask_rcnn_resnet50.py']
     assert [Path(count['config']).name for count in counts] == names
     assert [count['shape'] for count in counts] == [[800, 1280], [224, 224], [800, 1280]]
@@ -160,18 +159,18 @@ def test_tool_writes_records(tmp_path):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('train_cfg = dict()', 'has nothing to build: it should have a model with a backbone'),
+        ('train_cfg = dict()', 'no model with a backbone'),
         ("model = dict(backbone=dict(type='NoSuchNet'))", 'NoSuchNet'),
         (
             "_base_ = '{root}/configs/mask_rcnn_fasternet_t0.py'\nmodel = dict(backbone=dict(archh='s'))",
-            "can not be built: .*'archh'",
+            "cannot be built: .*'archh'",
         ),
         (
             "_base_ = '{root}/configs/detection/retinanet_fasternet_s.py'\n"
             'model = dict(neck=None, bbox_head=dict(in_channels=1024))',
             'has nothing that can be counted: .* but it builds a RetinaNet',
         ),
-        ("custom_imports = dict(imports=['no_such_package'])", 'import of it failed: .*no_such_package'),
+        ("custom_imports = dict(imports=['no_such_package'])", 'imports failed: .*no_such_package'),
     ],
 )
 def test_what_can_not_be_counted(tmp_path, text, message):

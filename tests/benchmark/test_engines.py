@@ -1,11 +1,10 @@
-"""The benchmark of engines: same weights, every contender in turn, what the tables make of it, and training."""
+"""Engines: same weights, every engine in turn, what the tables make of it, and training."""
 
-import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
+from helpers.markdown import tables
 from helpers.project import ROOT
 from torch import nn
 
@@ -13,25 +12,27 @@ if torch.__version__ < (2, 6):
     pytest.skip('the export is promised on the default package set alone', allow_module_level=True)
 
 from mmfasternet.benchmark.engines import measure as engines
-from mmfasternet.benchmark.engines.measure import CONTENDERS, Plan, build_models, measure_all, peak_gflops
-from mmfasternet.benchmark.engines.profiling import profile_parts
-from mmfasternet.benchmark.engines.report import markdown_tables, speedups, write_engines_report
-from mmfasternet.benchmark.engines.training import live_bytes
-from mmfasternet.benchmark.records.records import read_records
+from mmfasternet.benchmark.engines.measure import ENGINES, Plan, build_models, measure_all
+from mmfasternet.benchmark.engines.profile import profile_parts
+from mmfasternet.benchmark.engines.report import engines_page, speedups, write_engines
+from mmfasternet.benchmark.measure.memory import live_bytes, peak_gmacs
+from mmfasternet.benchmark.measure.turns import use_threads
+from mmfasternet.benchmark.records import Records
+from mmfasternet.errors import UserError
 
 TINY = ('t0', (64, 64))
 PLAN = Plan(TINY[:1], TINY[1:], threads=(1,), rounds=1, profiles=(TINY,), training=(*TINY, 2))
 # The compiler takes half a minute.
-WITHOUT_COMPILER = tuple(contender for contender in CONTENDERS if contender.backend != 'compile')
+WITHOUT_COMPILER = tuple(engine for engine in ENGINES if engine.backend != 'compile')
 
 
 @pytest.fixture(scope='module')
-def records(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp('engines') / 'records.json'
+def measured(tmp_path_factory) -> Records:
+    records = Records.open(tmp_path_factory.mktemp('engines') / 'records.json')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, 'CONTENDERS', WITHOUT_COMPILER)
-        measure_all(PLAN, path)
-    return path
+        patch.setattr(engines, 'ENGINES', WITHOUT_COMPILER)
+        measure_all(PLAN, records)
+    return records
 
 
 @torch.no_grad()
@@ -49,76 +50,99 @@ def test_all_have_the_same_weights():
 
 
 @pytest.mark.slow
-def test_records(records):
-    document = read_records(records)
-    latencies = {record['contender']: record for record in document['records'] if record['kind'] == 'latency'}
-    assert list(latencies) == [contender.label for contender in WITHOUT_COMPILER]
-    for contender in WITHOUT_COMPILER:
-        record = latencies[contender.label]
-        assert (record['backend'], record['precision']) == (contender.backend, contender.precision)
-        if contender.precision == 'fp32':
+def test_records(measured):
+    latencies = {record['contender']: record for record in measured.of_kind('latency')}
+    assert list(latencies) == [engine.label for engine in WITHOUT_COMPILER]
+    for engine in WITHOUT_COMPILER:
+        record = latencies[engine.label]
+        assert (record['backend'], record['precision'], record['path']) == (
+            engine.backend,
+            engine.precision,
+            engine.path,
+        )
+        if engine.precision == 'fp32':
             assert record['max_difference'] < 1e-4
+        elif engine.precision == 'int8':
+            # Eight bits leave an error, whatever the CPU; how large it is depends on its instructions.
+            assert 1e-4 < record['max_difference'] < 1
         else:
-            assert 1e-4 < record['max_difference'] < 0.2
-    profile, *training = [record for record in document['records'] if record['kind'] != 'latency']
+            # A CPU without bf16 computes in fp32.
+            assert 0 <= record['max_difference'] < 0.2
+    (profile,), training = measured.of_kind('profile'), measured.of_kind('training')
     assert sum(profile['parts'].values()) == pytest.approx(1, abs=1e-3) and 'GELU' in profile['parts']
     held = {record['contender']: record['held_mib'] for record in training}
     assert held['with_cp=True'] < held["with_cp='elementwise'"] < held['as it is']
-    guide = (ROOT / 'docs/records.md').read_text()
-    assert all(f'`{key}`' in guide for record in document['records'] for key in record)
+    page = (ROOT / 'docs/records.md').read_text()
+    assert all(f'`{key}`' in page for record in measured.records for key in record)
 
 
 @pytest.mark.slow
-def test_what_is_there_is_not_measured_again(records, monkeypatch):
-    before = records.read_bytes()
-    for name in ('measure_cell', 'profile_parts', 'measure_training'):
+def test_what_is_recorded_is_not_measured_again(measured, monkeypatch):
+    before = measured.path.read_bytes()
+    monkeypatch.setattr(engines, 'ENGINES', WITHOUT_COMPILER)
+    for name in ('_measure_cell', 'profile_parts', 'measure_training'):
         monkeypatch.setattr(engines, name, None)
-    measure_all(PLAN, records)
-    assert records.read_bytes() == before
+    measure_all(PLAN, Records.read(measured.path))
+    assert measured.path.read_bytes() == before
 
 
-def test_flops_of_the_peak_are_possible():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+@pytest.mark.slow
+def test_a_training_that_was_saved_in_part_is_measured_again(measured, monkeypatch):
+    whole = [record for record in measured.records if record['kind'] != 'training']
+    training = measured.of_kind('training')
+    again = []
+
+    def measure(arch, **setting):
+        again.append((arch, setting['batch']))
+        return training
+
+    monkeypatch.setattr(engines, 'ENGINES', WITHOUT_COMPILER)
+    monkeypatch.setattr(engines, 'measure_training', measure)
+    for count in range(len(training) + 1):
+        measure_all(PLAN, Records(measured.machine, records=[*whole, *training[:count]]))
+    assert again == [('t0', 2)] * len(training)
+
+
+def test_the_peak_is_possible():
+    with use_threads(1):
         # From a slow core to a very fast one.
-        assert 1 < peak_gflops() < 2000
-    finally:
-        torch.set_num_threads(threads)
+        assert 0.5 < peak_gmacs() < 1000
 
 
-def made_up(records: Path) -> dict:
-    """Times as 100, 80, then 40 ms for the rest, in two cells."""
-    document = read_records(records)
-    latencies = [record for record in document['records'] if record['kind'] == 'latency']
-    compiled = dict(latencies[2], contender='torch.compile', label='compiled')
-    latencies.insert(3, compiled)
+def made_up(measured: Records) -> Records:
+    """Times of 100, 80, then 40 ms for the rest, in two cells; in the second, 10 ms for the rest."""
+    latencies = [dict(record) for record in measured.of_kind('latency')]
+    latencies.insert(3, dict(latencies[2], contender='torch.compile', label='compiled'))
     for record in latencies:
-        record.update(median_ms=dict(timm=100, reference=80).get(record['contender'], 40.0), flags=[])
-        record.update(flops=2 * 10**9, peak_gflops=200.0)
+        median = dict(timm=100.0, reference=80.0).get(record['contender'], 40.0)
+        record.update(median_ms=median, quartiles_ms=[median, median], flags=[], flops=2 * 10**9, peak_gmacs=100.0)
     slower = [dict(record, threads=2, shape=[800, 1280]) for record in latencies]
     for record in slower[2:]:
-        record['median_ms'] = 10.0
+        record.update(median_ms=10.0, quartiles_ms=[9.0, 11.0])
     slower[2]['flags'] = ['it was busy']
-    others = [record for record in document['records'] if record['kind'] != 'latency']
-    return dict(document, records=[*latencies, *slower, *others])
+    others = [record for record in measured.records if record['kind'] != 'latency']
+    return Records(measured.machine, records=[*latencies, *slower, *others])
 
 
 @pytest.mark.slow
-def test_tables_and_picture(records, tmp_path):
-    document = made_up(records)
-    (first, second) = speedups(document).values()
-    assert first['timm'] == 0.8 and first['reference'] == 1 and first['deployed'] == 2 and second['OpenVINO'] == 8
-    text = markdown_tables(document)
-    lines = text.splitlines()
-    assert '| T0, 64 × 64, 1 thread | 0.80 | 1.00 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 |' in lines
+def test_tables_and_plot(measured, tmp_path):
+    records = made_up(measured)
+    first, second = speedups(records).values()
+    assert first['timm'] == 0.8 and first['reference'] == 1 and first['optimized'] == 2 and second['OpenVINO'] == 8
+    text = engines_page(records)
+    ratios, latencies, shares, *_ = tables(text)
+    assert ratios[1] == ['T0, 64 × 64, 1 thread', '0.80', '1.00', *['2.00'] * 7]
     # The geometric mean of 2 and 8, and not their mean.
-    assert any(line.startswith('| geometric mean | **0.80** | **1.00** | **4.00** |') for line in lines)
-    # 4 GFLOP in 40 ms are 100 GFLOP/s.
-    assert '| T0, 64 × 64, 1 thread | 200 | 20% | 25% | 50% | 50% | 50% | 50% |' in lines
-    assert '- \\* T0, 800 × 1280, 2 threads: deployed (it was busy)' in lines and '| 10.0 \\* |' in text
-    written = write_engines_report(document, tmp_path)
-    assert written['engines.md'].read_text() == text
+    assert ratios[-1][:4] == ['geometric mean', '**0.80**', '**1.00**', '**4.00**']
+    assert latencies[2][3:5] == ['10.0 \\*', '10.0']
+    # 2 G multiply-adds in 40 ms are 50 GMAC/s.
+    assert shares[1] == ['T0, 64 × 64, 1 thread', '100', '20%', '25%', *['50%'] * 4]
+    assert 'T0, 800 × 1280, 2 threads: optimized (it was busy)' in text
+    # The flagged cell is left out; in the other one OpenVINO is as fast, and timm takes 100 ms.
+    assert 'takes 1.00 times as long as OpenVINO (geometric mean): it is slower in 0, tied in 1 and faster in 0' in text
+    assert 'takes 0.40 times as long as timm (geometric mean): it is slower in 0, tied in 0 and faster in 1' in text
+    written = write_engines(records, tmp_path)
+    assert tables(written['engines.md'].read_text()) == tables(text)
     assert written['engines.png'].read_bytes().startswith(b'\x89PNG')
 
 
@@ -140,7 +164,15 @@ def test_live_bytes_counts_what_backward_needs():
 def test_committed_figures_are_those_of_the_records(tmp_path):
     folder = ROOT / 'docs/results/engines'
     shutil.copy(folder / 'records.json', tmp_path)
-    written = write_engines_report(read_records(tmp_path / 'records.json'), tmp_path)
-    assert written['engines.md'].read_text() == (folder / 'engines.md').read_text()
-    commits = {record['commit'] for record in json.loads((folder / 'records.json').read_text())['records']}
-    assert not any(commit.endswith('+') for commit in commits)
+    page = engines_page(Records.read(tmp_path / 'records.json'))
+    assert tables((folder / 'engines.md').read_text()) == tables(page)
+
+
+def test_an_interrupted_run_is_drawn_as_far_as_it_is_complete(tmp_path):
+    records = Records.read(ROOT / 'docs/results/engines/records.json')
+    complete = Records(records.machine, records=records.records[: len(ENGINES)])
+    begun = Records(records.machine, records=records.records[: len(ENGINES) + 2])
+    assert len(speedups(begun)) == 1 and tables(engines_page(begun)) == tables(engines_page(complete))
+    for count in (0, len(ENGINES) - 1):
+        with pytest.raises(UserError, match=f'{tmp_path} yet: no cell is complete'):
+            write_engines(Records(records.machine, records=records.records[:count]), tmp_path)

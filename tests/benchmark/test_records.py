@@ -1,70 +1,163 @@
-"""Files of records: what is read back, and what is refused by name."""
+"""Files of records: what is read back, what is found and replaced, old versions, and what is refused by name."""
+
+import json
 
 import pytest
 from helpers.made_up import CPU, ap, complexity, latency
+from helpers.project import ROOT
 
-from mmfasternet.benchmark.comparison.ap import ap_record, newest_metrics
-from mmfasternet.benchmark.published.rows import find_row
-from mmfasternet.benchmark.records.records import describe_machine, new_document, provenance, read_records
+from mmfasternet.benchmark.records import Records, describe_machine, read_json, schema_page
+from mmfasternet.benchmark.records.machine import machine_id, provenance
+from mmfasternet.benchmark.records.schema import FORMAT, VERSION
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_json
 
 
 def write(tmp_path, **changes):
-    return write_json(tmp_path / 'records.json', {**new_document(CPU), **changes})
+    document = dict(format=FORMAT, version=VERSION, machine=CPU, records=[])
+    return write_json(tmp_path / 'records.json', {**document, **changes})
 
 
 def test_round_trip(tmp_path):
-    records = [latency('fasternet_s', 50.0), complexity('fasternet_s', 258), ap('fasternet_s', 39.9, 36.9)]
-    assert read_records(write(tmp_path, records=records))['records'] == records
+    written = [latency('fasternet_s', 50.0), complexity('fasternet_s', 258), ap('fasternet_s', 39.9, 36.9)]
+    records = Records.read(write(tmp_path, records=written))
+    assert records.records == written and records.machine == CPU
+    records.save()
+    assert Records.read(tmp_path / 'records.json').records == written
+
+
+def test_finds_by_every_field_that_is_named():
+    records = Records(CPU, records=[latency('a', 5.0), latency('a', 6.0, batch=2), ap('a', 30, 28)])
+    assert records.find('latency', 'a')['median_ms'] == 5.0
+    assert records.find('latency', 'a', batch=2)['median_ms'] == 6.0
+    assert records.find('latency', 'a', batch=3) is None and records.find('latency', 'b') is None
+    assert [record['median_ms'] for record in records.of_kind('latency', shape=[800, 1280])] == [5.0, 6.0]
+
+
+def test_add_replaces_the_same_measurement_in_its_place_and_saves(tmp_path):
+    records = Records(CPU, tmp_path / 'records.json')
+    for record in (latency('a', 5.0), latency('b', 7.0), latency('a', 6.0, threads=1), latency('a', 4.0)):
+        records.add(record)
+    found = [(r['row'], r['threads'], r['median_ms']) for r in Records.read(tmp_path / 'records.json').records]
+    assert found == [('a', 2, 4.0), ('b', 2, 7.0), ('a', 1, 6.0)]
+
+
+def test_add_refuses_what_could_not_be_read_back(tmp_path):
+    records = Records(CPU, tmp_path / 'records.json')
+    with pytest.raises(ValueError, match='"median_ms" should be a number above 0, but is -1'):
+        records.add(latency('a', 5.0, median_ms=-1))
+    assert records.records == []
+
+
+def test_open_makes_the_file_and_refuses_another_machines(tmp_path):
+    path = tmp_path / 'folder' / 'records.json'
+    assert Records.open(path).records == [] and path.is_file()
+    Records.open(path).add(latency('a', 5.0))
+    assert len(Records.open(path).records) == 1
+    document = read_json(path)
+    document['machine'].update(id='00000000', label='a faster one')
+    write_json(path, document)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match='another machine.*a faster one'):
+        Records.open(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    'changes, message',
+    'changes, facts',
     [
-        (dict(format='something'), 'is no file of records'),
-        (dict(version=2), 'has version 2 of the format of records, and this program reads version 1'),
-        (dict(machine='a CPU'), '"machine" should be an object with the texts "id" and "label"'),
-        (dict(records={}), '"records" should be a list'),
-        (dict(records=[7]), r"record 0 \('\?'\): should be an object, but is 7"),
-        (dict(records=[dict(kind='speed', row='x')]), '"kind" should be one of complexity, classifier, latency, ap'),
-        (
-            dict(records=[ap('mine', -0.1, 30)]),
-            r"record 0 \('mine'\): \"box_ap\" should be percent points from 0 to 100",
-        ),
-        (dict(records=[ap('mine', 30, 101)]), '"mask_ap" should be percent points'),
-        (dict(records=[ap('mine', True, 30)]), '"box_ap" should be percent points'),
-        (dict(records=[latency('mine', 5, median_ms=0)]), '"median_ms" should be a number above 0, but is 0'),
-        (dict(records=[latency('mine', 5, median_ms=float('nan'))]), '"median_ms" should be a number above 0'),
-        (dict(records=[latency('mine', 5, scope='neck')]), '"scope" should be one of backbone, detector, end2end'),
-        (dict(records=[latency('mine', 5, shape=[800])]), '"shape" should be height and width'),
-        (dict(records=[latency('mine', 5, flags='busy')]), '"flags" should be a list of texts'),
-        (dict(records=[latency('mine', 5, path=None)]), '"path" should be a text, but is None'),
-        (dict(records=[dict(complexity('mine', 250), params=-1)]), '"params" should be a whole number, 0 or more'),
-        (dict(records=[latency('', 5)]), '"row" should be a text'),
+        (dict(format='something'), ['no file of records', FORMAT]),
+        (dict(version=VERSION + 1), [f'version {VERSION + 1}', f'up to {VERSION}']),
+        (dict(version='1'), ["version '1'"]),
+        (dict(machine='a CPU'), ['"machine"', "'a CPU'"]),
+        (dict(machine=dict(CPU, label='')), ['"machine"', '"label"']),
+        (dict(records={}), ['"records"', 'a list']),
+        (dict(records=[7]), ["record 0 ('?')", 'an object', '7']),
+        (dict(records=[dict(kind='speed', row='x')]), ['"kind"', 'complexity, classifier, latency, ap', 'speed']),
+        (dict(records=[dict(kind=[], row='x')]), ['"kind"', '[]']),
+        (dict(records=[ap('mine', -0.1, 30)]), ["record 0 ('mine')", '"box_ap"', 'from 0 to 100']),
+        (dict(records=[ap('mine', 30, 101)]), ['"mask_ap"', 'percent points']),
+        (dict(records=[ap('mine', True, 30)]), ['"box_ap"', 'True']),
+        (dict(records=[latency('mine', 5, median_ms=0)]), ['"median_ms"', 'above 0', 'is 0']),
+        (dict(records=[latency('mine', 5, median_ms=float('nan'))]), ['"median_ms"', 'nan']),
+        (dict(records=[latency('mine', 5, scope='neck')]), ['"scope"', 'backbone, detector, end2end']),
+        (dict(records=[latency('mine', 5, shape=[800])]), ['"shape"', 'height and width']),
+        (dict(records=[latency('mine', 5, flags='busy')]), ['"flags"', 'a list of texts']),
+        (dict(records=[latency('mine', 5, path=None)]), ['"path"', 'a text', 'None']),
+        (dict(records=[latency('mine', 5, provider=7)]), ['"provider"', 'a text or null', '7']),
+        (dict(records=[dict(complexity('mine', 250), params=-1)]), ['"params"', '-1']),
+        (dict(records=[latency('', 5)]), ['"row"', 'a text']),
+        (dict(version=1, records=[dict(kind='study')]), ['version 1', 'impossible']),
+        (dict(version=1, records=[7]), ['version 1', 'impossible']),
     ],
 )
-def test_impossible_records_are_named(tmp_path, changes, message):
-    with pytest.raises(UserError, match=message):
-        read_records(write(tmp_path, **changes))
+def test_impossible_files_are_named(tmp_path, changes, facts):
+    with pytest.raises(UserError) as refused:
+        Records.read(write(tmp_path, **changes))
+    assert all(fact in str(refused.value) for fact in ['records.json', *facts]), refused.value
 
 
 def test_a_file_cut_in_half(tmp_path):
     path = write(tmp_path, records=[latency('fasternet_s', 50.0)])
     path.write_text(path.read_text()[:100])
-    with pytest.raises(UserError, match=r'records\.json is not JSON, or was cut off'):
-        read_records(path)
+    with pytest.raises(UserError, match=r'records\.json is not JSON'):
+        Records.read(path)
     path.write_bytes(b'\xff\xfe')
     with pytest.raises(UserError, match='is not JSON'):
-        read_records(path)
-    with pytest.raises(UserError, match='can not read .*none.json'):
-        read_records(tmp_path / 'none.json')
+        Records.read(path)
+    path.write_text('[' * 100_000)
+    with pytest.raises(UserError, match='is not JSON'):
+        Records.read(path)
+    with pytest.raises(UserError, match='cannot read .*none.json'):
+        Records.read(tmp_path / 'none.json')
 
 
-def test_machines_have_equal_ids_where_they_are_equal():
-    assert describe_machine('cpu', 2) == describe_machine('cpu', 2)
-    assert describe_machine('cpu', 2)['id'] != describe_machine('cpu', 1)['id']
-    assert {'torch', 'numpy'} <= set(describe_machine('cpu', 2)['packages'])
+def test_records_of_version_1_are_read_in_todays_terms(tmp_path):
+    machine = dict(id='c0ffee00', label='Some CPU, 2 threads', device='cpu', cpu='Some CPU', threads=2, memory_gb=8.0)
+    old = latency('trained_fasternet_t0', 5.0, config='configs/demo/trained_fasternet_t0.py')
+    engine = latency('fasternet_t0', 9.0, contender='deployed', label='FasterNet-T0, deployed', peak_gflops=200.0)
+    old |= dict(row='study_fasternet_t0', config='configs/demo/study_fasternet_t0.py', path='deploy')
+    for record in (old, engine):
+        del record['backend'], record['provider']
+    timed = dict(old, kind='study', study='ablation', settings=dict(part='latency', form='deployed'), figures=dict(a=1))
+    fit = dict(timed, study='approximation', settings=dict(pictures=200, network='study_resnet50', seed=0))
+    demo = dict(timed, study='demo', settings={})
+    records = Records.read(write(tmp_path, version=1, machine=machine, records=[old, engine, timed, fit, demo]))
+    assert 'threads' not in records.machine and records.machine['label'] == 'Some CPU'
+    assert records.machine['id'] == machine_id(records.machine)
+    found = records.find('latency', 'trained_fasternet_t0')
+    assert (found['path'], found['backend'], found['config']) == (
+        'folded',
+        'eager',
+        old['config'].replace('study_', 'trained_'),
+    )
+    assert found['median_ms'] == 5.0 and found['threads'] == 2
+    found = records.find('latency', 'fasternet_t0')
+    assert (found['contender'], found['label'], found['peak_gmacs']) == ('optimized', 'FasterNet-T0, optimized', 100.0)
+    ablation, approximation = records.of_kind('paper')
+    assert ablation['settings'] == dict(part='latency', path='optimized', threads=2)
+    assert approximation['settings'] == dict(images=200, network='trained_resnet50', seed=0)
+    assert len(records.of_kind('demo')) == 1
+
+
+def test_committed_records_are_of_todays_version_and_of_commits():
+    paths = sorted((ROOT / 'docs/results').rglob('*.json'))
+    assert paths
+    for path in paths:
+        document = json.loads(path.read_text())
+        assert (document['format'], document['version']) == (FORMAT, VERSION), path
+        for record in Records.read(path).records:
+            # A '+' would stand for changes that were never committed.
+            assert record['commit'] and not record['commit'].endswith('+'), path
+
+
+def test_equal_machines_have_equal_ids():
+    machine = describe_machine()
+    assert machine == describe_machine() and {'torch', 'numpy'} <= set(machine['packages'])
+    # What another run may change is no other machine.
+    assert machine_id(dict(machine, memory_gb=1.0, label='mine')) == machine['id']
+    for key in ('cpu', 'cores', 'python', 'packages', 'device'):
+        assert machine_id(dict(machine, **{key: 'other'})) != machine['id']
 
 
 def test_provenance_names_no_home(monkeypatch):
@@ -73,33 +166,5 @@ def test_provenance_names_no_home(monkeypatch):
     assert provenance()['command'] == 'tools/benchmark/compare.py --out-dir ~/x'
 
 
-METRICS = {'coco/bbox_mAP': 0.399, 'coco/bbox_mAP_50': 0.612, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.369}
-
-
-def test_ap_of_an_earlier_test(tmp_path):
-    path = write_json(tmp_path / 'run' / '20260101_000000' / '20260101_000000.json', METRICS)
-    write_json(tmp_path / 'run' / '20251231_000000' / '20251231_000000.json', {})
-    assert newest_metrics(tmp_path / 'run') == path
-    record = ap_record(find_row('fasternet_s'), path)
-    assert (record['box_ap'], record['box_ap50'], record['mask_ap']) == (39.9, 61.2, 36.9)
-    assert 'box_ap75' not in record and record['dataset'] is None
-    assert read_records(write(tmp_path, records=[record]))['records'] == [record]
-
-
-@pytest.mark.parametrize(
-    'metrics, message',
-    [
-        ({**METRICS, 'coco/bbox_mAP': -1.0}, r'coco/bbox_mAP should be a number from 0 to 1, but is -1\.0'),
-        ({**METRICS, 'coco/bbox_mAP': 39.9}, 'from 0 to 1, but is 39.9'),
-        ({'coco/bbox_mAP': 0.4}, 'coco/segm_mAP should be a number from 0 to 1, but is None'),
-        ([METRICS], 'should hold an object of metrics, but holds list'),
-    ],
-)
-def test_impossible_ap(tmp_path, metrics, message):
-    with pytest.raises(UserError, match=message):
-        ap_record(find_row('fasternet_s'), write_json(tmp_path / 'metrics.json', metrics))
-
-
-def test_no_metrics(tmp_path):
-    with pytest.raises(UserError, match='no metrics in'):
-        newest_metrics(tmp_path)
+def test_page_of_the_format_is_made_from_the_schema():
+    assert (ROOT / 'docs/records.md').read_text() == schema_page()

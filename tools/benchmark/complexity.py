@@ -3,19 +3,16 @@
 import argparse
 
 import rich
-import torch
 from mmengine.config import Config
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from mmfasternet.benchmark.measure.classifier import count_classifier
-from mmfasternet.benchmark.measure.complexity import count_complexity
+from mmfasternet.benchmark.measure.complexity import count_classifier, count_complexity
 from mmfasternet.benchmark.published.rows import Row, find_row
-from mmfasternet.benchmark.records.records import describe_machine, new_document, provenance
+from mmfasternet.benchmark.records import Records, describe_machine
 from mmfasternet.engine.config import load_config
-from mmfasternet.errors import one_sentence_errors, require_ops
-from mmfasternet.files import write_json
+from mmfasternet.errors import exit_on_user_error, require_ops
 
 KINDS = dict(mmpretrain=('classifier', count_classifier))
 
@@ -28,7 +25,7 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         type=int,
         metavar=('H', 'W'),
-        help='picture in pixels; default: 800 1280 for detectors, 224 224 for classifiers, the crops of segmentors',
+        help='image in pixels; default: 800 1280 for detectors, 224 224 for classifiers, the crops of segmentors',
     )
     parser.add_argument('--out', help='JSON file to write the counts to, as records')
     args = parser.parse_args()
@@ -41,16 +38,14 @@ def main() -> None:
     args = parse_args()
     require_ops()
     rows = [find_row(config) for config in args.configs]
-    document = new_document(describe_machine('cpu', torch.get_num_threads()))
+    records = Records(describe_machine(), args.out)
     counts = {'complexity': [], 'classifier': []}
     for row in track(rows, 'counting', transient=True):
         cfg = load_config(row.config_path)
         kind, count_of = KINDS.get(cfg.get('default_scope'), ('complexity', count_complexity))
         count = count_of(row.config_path, *(args.shape or default_shape(cfg)))
         counts[kind].append((row, count))
-        document['records'].append({'kind': kind, **count, **row.identity, **provenance()})
-    if args.out:
-        write_json(args.out, document)
+        records.add({'kind': kind, **count, **row.identity})
     if counts['complexity']:
         rich.print(by_part(counts['complexity']), totals(counts['complexity']), sep='\n')
     if counts['classifier']:
@@ -58,7 +53,7 @@ def main() -> None:
 
 
 def default_shape(cfg: Config) -> tuple[int, int]:
-    """Height and width of a picture as the kind of model usually gets it."""
+    """Height and width of an image as this kind of model usually gets it."""
     if cfg.get('default_scope') == 'mmpretrain':
         return 224, 224
     if cfg.get('default_scope') == 'mmseg':
@@ -67,7 +62,7 @@ def default_shape(cfg: Config) -> tuple[int, int]:
 
 
 def by_part(models: list[tuple[Row, dict]]) -> Table:
-    """Multiply-adds of each part, full count."""
+    """Multiply-adds of each part, every operator counted."""
     parts = list(dict.fromkeys(part for _, count in models for part in count['parts']))
     table = Table('', *parts, 'all', title='multiply-adds in G, every operator')
     for row, count in models:
@@ -77,40 +72,39 @@ def by_part(models: list[tuple[Row, dict]]) -> Table:
 
 
 def totals(models: list[tuple[Row, dict]]) -> Table:
-    """The whole model, beside what the paper's Table 4 printed."""
-    table = Table(title='M parameters, G multiply-adds as the paper counts, its Table 4, M activations')
-    for name in ('', 'all', 'trained', 'printed', 'FLOPs', 'printed', 'activations'):
-        table.add_column(name, justify='right' if name else 'left', no_wrap=True)
+    """The complete model, beside what the paper's Table 4 prints."""
+    title = 'M parameters, G multiply-adds as the paper counts, its Table 4, M activations'
+    head = ['', 'all', 'trained', 'printed', 'FLOPs', 'printed', 'activations']
+    lines = []
     for row, count in models:
-        printed = row.published
-        table.add_row(
-            escape(row.label),
-            f'{count["params"] / 1e6:.1f}',
-            f'{count["trainable"] / 1e6:.1f}',
-            f'{printed.params_m}' if printed and printed.params_m else '',
-            f'{count["flops_paper"] / 1e9:.1f}',
-            f'{printed.flops_g}' if printed and printed.flops_g else '',
-            f'{count["activations"] / 1e6:.0f}',
-        )
-    return table
+        params, trainable = (f'{count[key] / 1e6:.1f}' for key in ('params', 'trainable'))
+        printed = [str(getattr(row.published, key, None) or '') for key in ('params_m', 'flops_g')]
+        flops = f'{count["flops_paper"] / 1e9:.1f}'
+        lines.append([row.label, params, trainable, printed[0], flops, printed[1], f'{count["activations"] / 1e6:.0f}'])
+    return figures(title, head, lines)
 
 
 def by_convention(classifiers: list[tuple[Row, dict]]) -> Table:
-    """Parameters and multiply-adds of whole classifiers, in the paper's two ways."""
-    table = Table(title="without norms, as in the paper's Table 8, and with them, as the FLOPs of its Table 3")
-    for name in ('', 'M params', 'G FLOPs', 'M with norms', 'G with norms'):
+    """Parameters and multiply-adds of complete classifiers, in the paper's two ways."""
+    title = "without norms, as in the paper's Table 8, and with them, as the FLOPs of its Table 3"
+    units = dict(params_conv_fc=(1e6, 1), flops_conv_fc=(1e9, 2), params=(1e6, 1), flops=(1e9, 2))
+    lines = [
+        [row.label, *(f'{count[key] / unit:.{digits}f}' for key, (unit, digits) in units.items())]
+        for row, count in classifiers
+    ]
+    return figures(title, ['', 'M params', 'G FLOPs', 'M with norms', 'G with norms'], lines)
+
+
+def figures(title: str, head: list[str], lines: list[list[str]]) -> Table:
+    """A table of figures, with names in its first column."""
+    table = Table(title=title)
+    for name in head:
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)
-    for row, count in classifiers:
-        table.add_row(
-            escape(row.label),
-            f'{count["params_conv_fc"] / 1e6:.1f}',
-            f'{count["flops_conv_fc"] / 1e9:.2f}',
-            f'{count["params"] / 1e6:.1f}',
-            f'{count["flops"] / 1e9:.2f}',
-        )
+    for line in lines:
+        table.add_row(*map(escape, line))
     return table
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

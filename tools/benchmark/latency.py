@@ -1,9 +1,10 @@
 """Measure latencies of detectors: fixed input, models interleaved over rounds, nothing but the model on the clock.
 
-Every finished turn is saved at once. Stopped at any point, the same command goes on from there.
+Every finished turn is saved at once. Interrupt it at any time; the same command resumes where it stopped.
 """
 
 import argparse
+import sys
 
 import rich
 from rich.markup import escape
@@ -12,16 +13,18 @@ from rich.table import Table
 from mmfasternet.benchmark.measure.backends import BACKENDS, PROVIDERS
 from mmfasternet.benchmark.measure.latency import PRECISIONS, Protocol, measure_latencies
 from mmfasternet.benchmark.measure.paths import PATHS
-from mmfasternet.benchmark.measure.scopes import SCOPES
 from mmfasternet.benchmark.published.rows import find_row
-from mmfasternet.errors import one_sentence_errors, require_ops
+from mmfasternet.benchmark.records import SCOPES, Records
+from mmfasternet.benchmark.report.markdown import milliseconds
+from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config file, or name of a row: fasternet_s')
     parser.add_argument('--device', default=Protocol.device, help='cpu, cuda:0, …; default: %(default)s')
-    parser.add_argument('--threads', type=int, help='threads of torch on the CPU; default: as many as torch takes')
+    parser.add_argument('--threads', type=int, help="threads of torch on the CPU; default: torch's own choice")
     parser.add_argument('--precision', choices=PRECISIONS, default=Protocol.precision, help='default: %(default)s')
     parser.add_argument(
         '--shape',
@@ -29,9 +32,9 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=Protocol.shape,
         metavar=('H', 'W'),
-        help='picture in pixels, before padding; default: 800 1333, the paper has 800 1280',
+        help='image in pixels, before padding; default: 800 1333; the paper uses 800 1280',
     )
-    parser.add_argument('--batch', type=int, default=Protocol.batch, help='pictures at once; default: %(default)s')
+    parser.add_argument('--batch', type=int, default=Protocol.batch, help='images at once; default: %(default)s')
     parser.add_argument(
         '--scope',
         nargs='+',
@@ -43,8 +46,8 @@ def parse_args() -> argparse.Namespace:
         '--path',
         choices=PATHS,
         default=Protocol.path,
-        help='reference: as trained; deploy: batch norms folded, timm branches fused; optimized: the inference form of '
-        'FasterNet; the last two are checked to compute the same; default: %(default)s',
+        help='reference: as trained; folded: batch norms folded, timm branches merged; optimized: FasterNet by '
+        'optimize_for_inference; the last two are checked to compute the same; default: %(default)s',
     )
     parser.add_argument(
         '--backend',
@@ -57,72 +60,59 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--rounds', type=int, default=Protocol.rounds, help='turns of each model; default: %(default)s')
     parser.add_argument(
-        '--warmup', type=int, default=Protocol.warmup, help='runs before the timed; default: %(default)s'
+        '--runs', type=int, default=Protocol.runs, help='timed runs in a turn, at least; default: %(default)s'
     )
-    parser.add_argument('--runs', type=int, default=Protocol.runs, help='timed runs in a turn; default: %(default)s')
     parser.add_argument('--checkpoint', help='weights of the one config; default: random, with 100 detections forced')
-    parser.add_argument('--image', help='picture to take as input; default: noise')
-    parser.add_argument(
-        '--out', default='work_dirs/benchmark/records.json', help='file of records; default: %(default)s'
-    )
+    add_trust_checkpoint(parser)
+    parser.add_argument('--image', help='image to use as input; default: noise')
+    parser.add_argument('--out', default='work_dirs/latency/records.json', help='file of records; default: %(default)s')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     require_ops()
+    trust_checkpoints(args.trust_checkpoint)
     rows = [find_row(config) for config in args.configs]
     scopes = args.scope or (Protocol.scopes if args.backend == 'eager' else ('backbone',))
-    protocol = Protocol(
-        device=args.device,
-        threads=args.threads,
-        precision=args.precision,
-        shape=tuple(args.shape),
-        batch=args.batch,
-        scopes=tuple(scopes),
-        path=args.path,
-        backend=args.backend,
-        provider=args.provider,
-        rounds=args.rounds,
-        warmup=args.warmup,
-        runs=args.runs,
-        checkpoint=args.checkpoint,
-        image=args.image,
-    )
+    named = ('device', 'threads', 'precision', 'batch', 'path', 'backend', 'provider', 'rounds', 'runs')
+    named += ('checkpoint', 'image')
+    protocol = Protocol(shape=tuple(args.shape), scopes=tuple(scopes), **{name: getattr(args, name) for name in named})
+    records = Records.open(args.out, protocol.device)
     try:
-        document = measure_latencies(rows, protocol, args.out)
+        measure_latencies(rows, protocol, records)
     except KeyboardInterrupt:
-        raise SystemExit(f'benchmark: stopped; the same command goes on from here ({args.out})') from None
-    print(f'{document["machine"]["label"]}; records: {args.out}')
+        sys.exit(f'interrupted; the same command resumes where it stopped ({args.out})')
+    print(f'{records.machine["label"]}; records: {args.out}')
     for scope in protocol.scopes:
         settings = protocol.settings(scope)
-        records = [record for record in document['records'] if record.items() >= settings.items()]
-        rich.print(latency_table(settings, records), *flag_lines(records), sep='\n')
+        found = records.of_kind('latency', **settings)
+        rich.print(latency_table(settings, found), *flag_lines(found), sep='\n')
 
 
-def latency_table(settings: dict, records: list[dict]) -> Table:
+def latency_table(settings: dict, found: list[dict]) -> Table:
     """Medians and spreads of the latencies that have the same settings."""
     height, width = settings['shape']
     words = (f'{settings["path"]} path', settings['backend'], settings['precision'])
     table = Table(title=f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {", ".join(words)}')
-    for name in ('', 'median (ms)', 'quartiles (ms)', 'p90 (ms)', 'pictures/s'):
+    for name in ('', 'median (ms)', 'quartiles (ms)', 'p90 (ms)', 'images/s'):
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)
-    for record in records:
+    for record in found:
         table.add_row(
             escape(record['label']) + (' *' if record['flags'] else ''),
-            f'{record["median_ms"]:.1f}',
-            '–'.join(f'{value:.1f}' for value in record['quartiles_ms']),
-            f'{record["p90_ms"]:.1f}',
+            milliseconds(record['median_ms']),
+            '–'.join(map(milliseconds, record['quartiles_ms'])),
+            milliseconds(record['p90_ms']),
             f'{record["throughput"]:.2f}',
         )
     return table
 
 
-def flag_lines(records: list[dict]) -> list[str]:
+def flag_lines(found: list[dict]) -> list[str]:
     """Why some figures should be taken again."""
-    return [f'* {escape(record["label"])}: {"; ".join(record["flags"])}' for record in records if record['flags']]
+    return [f'* {escape(record["label"])}: {"; ".join(record["flags"])}' for record in found if record['flags']]
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

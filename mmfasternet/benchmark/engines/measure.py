@@ -1,52 +1,34 @@
 """FasterNet in every engine, beside timm's: the same weights, interleaved in one run, and beside the machine's peak."""
 
-import os
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfasternet.benchmark.measure.backends import Forward, backend_forward, exported
-from mmfasternet.benchmark.measure.complexity import count_operators
-from mmfasternet.benchmark.measure.latency import (
-    Protocol,
-    open_document,
-    progress_bar,
-    summarize,
-    time_runs,
-    use_threads,
-)
-from mmfasternet.benchmark.measure.paths import largest_difference, randomize_norms
+from mmfasternet.benchmark.measure.backends import backend_forward, exported, no_gradients
+from mmfasternet.benchmark.measure.complexity import count_forward
+from mmfasternet.benchmark.measure.latency import Protocol
+from mmfasternet.benchmark.measure.memory import peak_gmacs
+from mmfasternet.benchmark.measure.paths import randomize_norms
+from mmfasternet.benchmark.measure.turns import Clock, Contender, progress_bar, time_in_turns, use_threads
+from mmfasternet.benchmark.records import Records
 from mmfasternet.deploy import optimize_for_inference
-from mmfasternet.deploy.packed import PackedConv
-from mmfasternet.files import write_json
 from mmfasternet.models import FasterNet
 from mmfasternet.weights.state_dict import fasternet_state_dict
 
-from .profiling import profile_parts
-from .training import measure_training, timm_backbone
+from .profile import profile_parts
+from .training import TRAINED, measure_training, timm_backbone
 
-__all__ = ['CONTENDERS', 'Contender', 'Plan', 'measure_all', 'measure_engines']
-
-# The share of a cell's time that one turn of a contender should take, in seconds, and the most runs in it.
-TURN, MOST_RUNS = 1.0, 20
-PEAK_SIZE = 2048
+__all__ = ['ENGINES', 'Cell', 'Engine', 'Plan', 'build_models', 'measure_all', 'measure_engines']
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One way to run a backbone.
-
-    Args:
-        label: What tables and plots call it.
-        network: 'timm', 'reference' or 'optimized'.
-        backend: What runs it.
-        precision: 'fp32', 'bf16' or 'int8'. Defaults to 'fp32'.
-    """
+class Engine:
+    """One way to run a backbone."""
 
     label: str
     network: str
@@ -59,30 +41,49 @@ class Contender:
         return 'optimized' if self.network == 'optimized' else 'reference'
 
 
-CONTENDERS = (
-    Contender('timm', 'timm', 'eager'),
-    Contender('reference', 'reference', 'eager'),
-    Contender('deployed', 'optimized', 'eager'),
-    Contender('torch.compile', 'reference', 'compile'),
-    Contender('ONNX Runtime', 'reference', 'onnxruntime'),
-    Contender('OpenVINO', 'reference', 'openvino'),
-    Contender('OpenVINO bf16', 'reference', 'openvino', 'bf16'),
-    Contender('ONNX Runtime int8', 'reference', 'onnxruntime', 'int8'),
-    Contender('OpenVINO int8', 'reference', 'openvino', 'int8'),
+ENGINES = (
+    Engine('timm', 'timm', 'eager'),
+    Engine('reference', 'reference', 'eager'),
+    Engine('optimized', 'optimized', 'eager'),
+    Engine('torch.compile', 'reference', 'compile'),
+    Engine('ONNX Runtime', 'reference', 'onnxruntime'),
+    Engine('OpenVINO', 'reference', 'openvino'),
+    Engine('OpenVINO bf16', 'reference', 'openvino', 'bf16'),
+    Engine('ONNX Runtime int8', 'reference', 'onnxruntime', 'int8'),
+    Engine('OpenVINO int8', 'reference', 'openvino', 'int8'),
 )
 
 
 @dataclass(frozen=True)
+class Cell:
+    """What is measured together: a variant on images of one size, with a number of threads."""
+
+    arch: str
+    shape: tuple[int, int]
+    threads: int
+
+    @property
+    def title(self) -> str:
+        """What tables and plots call it."""
+        height, width = self.shape
+        return f'{self.arch.upper()}, {height} × {width}, {self.threads} thread{"s" if self.threads > 1 else ""}'
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The cells of the benchmark, and how often each contender has its turn in a cell.
+    """The cells, and how often each engine has its turn in a cell.
 
     Args:
         archs: Variants.
-        shapes: Heights and widths of the picture in pixels.
+        shapes: Heights and widths of the image in pixels.
         threads: Numbers of threads.
-        rounds: Turns of each contender in a cell.
+        rounds: Turns of each engine in a cell.
         profiles: Variants and shapes to profile, with one thread.
         training: Variant, shape and batch of the training step.
+
+    Example:
+        >>> next(Plan().cells()).title
+        'T0, 224 × 224, 1 thread'
     """
 
     archs: tuple[str, ...] = ('t0', 's', 'l')
@@ -92,126 +93,50 @@ class Plan:
     profiles: tuple[tuple[str, tuple[int, int]], ...] = (('t0', (224, 224)), ('s', (800, 1280)))
     training: tuple[str, tuple[int, int], int] = ('s', (320, 320), 2)
 
-    def cells(self) -> list[tuple[str, tuple[int, int], int]]:
-        return [(arch, shape, threads) for arch in self.archs for shape in self.shapes for threads in self.threads]
+    def cells(self) -> Iterator[Cell]:
+        """All combinations of variant, shape and threads."""
+        return (Cell(*values) for values in product(self.archs, self.shapes, self.threads))
 
 
-def measure_all(plan: Plan, out: str | Path) -> dict:
-    """Measure the engines, then profile the deployed form and a training step, unless the file has them already.
-
-    Args:
-        plan: What to measure.
-        out: File of records, see docs/records.md.
-
-    Returns:
-        The document.
-
-    Raises:
-        UserError: If a package is missing, or a contender computes something else.
-    """
-    document = measure_engines(plan, out)
-    if not any(record['kind'] == 'profile' for record in document['records']):
-        document['records'] += [profile_parts(arch, shape, threads=1) for arch, shape in plan.profiles]
-        write_json(out, document)
-    if not any(record['kind'] == 'training' for record in document['records']):
-        document['records'] += measure_training(*plan.training, threads=max(plan.threads), rounds=4 * plan.rounds)
-        write_json(out, document)
-    return document
-
-
-def measure_engines(plan: Plan, out: str | Path) -> dict:
-    """Measure every contender in every cell, and save after each cell.
-
-    Cells that the file has already are kept. Within a cell all models are in memory and take turns.
+def measure_all(plan: Plan, records: Records) -> None:
+    """Measure the engines, then profile the optimized backbone and a training step, unless they are recorded.
 
     Args:
         plan: What to measure.
-        out: File of records, see docs/records.md.
-
-    Returns:
-        The document.
+        records: Where the measurements are, and go.
 
     Raises:
-        UserError: If a package is missing, or a contender computes something else.
-
-    Example:
-        >>> document = measure_engines(Plan(('t0',), ((64, 64),), (1,), rounds=1), 'engines.json')
-        >>> len(document['records']) == len(CONTENDERS)
-        True
+        UserError: If a package is missing, or an engine computes something else.
     """
-    document = open_document(out, Protocol(threads=max(plan.threads)))
-    missing = [cell for cell in plan.cells() if not any(in_cell(record, cell) for record in document['records'])]
+    measure_engines(plan, records)
+    for arch, shape in plan.profiles:
+        if not records.find('profile', f'fasternet_{arch}', shape=list(shape), threads=1):
+            records.add(profile_parts(arch, shape, threads=1))
+    arch, shape, batch = plan.training
+    setting = dict(shape=list(shape), batch=batch, threads=max(plan.threads))
+    # All of them, since the run may have been interrupted between the first and the last.
+    if not TRAINED.keys() <= {record['contender'] for record in records.of_kind('training', arch=arch, **setting)}:
+        for record in measure_training(arch, rounds=4 * plan.rounds, **setting):
+            records.add(record)
+
+
+def measure_engines(plan: Plan, records: Records) -> None:
+    """Measure every engine in every cell, and save after each cell.
+
+    Cells that are recorded are kept. Within a cell all models are in memory and take turns.
+    """
+    missing = [cell for cell in plan.cells() if not all(_is_recorded(engine, cell, records) for engine in ENGINES)]
     with progress_bar() as progress:
         task = progress.add_task('', total=len(missing))
-        for arch, (height, width), threads in missing:
-            progress.update(task, description=f'{arch.upper()}, {height} × {width}, threads: {threads}')
-            with use_threads(threads):
-                document['records'] += measure_cell(arch, (height, width), threads, plan.rounds)
-            write_json(out, document)
+        for cell in missing:
+            progress.update(task, description=cell.title)
+            for record in _measure_cell(cell, plan.rounds):
+                records.add(record)
             progress.advance(task)
-    return document
-
-
-def in_cell(record: dict, cell: tuple[str, tuple[int, int], int]) -> bool:
-    return record['kind'] == 'latency' and (record['arch'], tuple(record['shape']), record['threads']) == cell
-
-
-def measure_cell(arch: str, shape: tuple[int, int], threads: int, rounds: int) -> list[dict]:
-    """Latencies of all contenders, interleaved, with the peak of matrix products measured between them."""
-    image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    models = build_models(arch)
-    forwards = {contender: set_up(contender, models, image, threads) for contender in CONTENDERS}
-    start = time.perf_counter()
-    with torch.inference_mode():
-        models['reference'](image)
-    runs = min(MOST_RUNS, max(1, round(TURN / (time.perf_counter() - start))))
-    protocols = {
-        contender: Protocol(
-            threads=threads,
-            shape=shape,
-            scopes=('backbone',),
-            path=contender.path,
-            backend=contender.backend,
-            rounds=rounds,
-            # A run of a second and more needs no other before it.
-            warmup=int(runs > 1),
-            runs=runs,
-        )
-        for contender in CONTENDERS
-    }
-    turns: dict[Contender, list[dict]] = {contender: [] for contender in CONTENDERS}
-    peaks = []
-    for number in range(rounds):
-        first = number % len(CONTENDERS)
-        for contender in (*CONTENDERS[first:], *CONTENDERS[:first]):
-            forward, _ = forwards[contender]
-            measured, _ = time_runs(forward, image, protocols[contender], contender.label)
-            turns[contender].append(measured)
-        peaks.append(peak_gflops())
-    flops = count_operators(FasterNet(arch).eval().to('meta'), torch.empty(1, 3, *shape, device='meta'))['flops_full']
-    return [
-        summarize(
-            dict(
-                kind='latency',
-                row=f'{"timm_" if contender.network == "timm" else ""}fasternet_{arch}',
-                label=f'FasterNet-{arch.upper()}, {contender.label}',
-                arch=arch,
-                contender=contender.label,
-                **protocols[contender].settings('backbone') | dict(precision=contender.precision),
-                flops=flops,
-                peak_gflops=round(float(np.median(peaks)), 1),
-                max_difference=forwards[contender][1],
-                rounds=turns[contender],
-            ),
-            # Setting up keeps all cores busy.
-            own_threads=os.cpu_count(),
-        )
-        for contender in CONTENDERS
-    ]
 
 
 def build_models(arch: str) -> dict[str, nn.Module]:
-    """Path → model, all with the same weights, and batch norms as if they were trained."""
+    """timm's FasterNet, ours as it is trained, and optimized: the same weights, and norms as if trained."""
     torch.manual_seed(0)
     theirs = timm_backbone(arch).eval().requires_grad_(False)
     randomize_norms(theirs)
@@ -222,39 +147,60 @@ def build_models(arch: str) -> dict[str, nn.Module]:
     return dict(timm=theirs, reference=ours, optimized=optimize_for_inference(ours))
 
 
-def set_up(
-    contender: Contender, models: dict[str, nn.Module], image: Tensor, threads: int
-) -> tuple[Forward | Callable, float]:
-    """A function of an image, and its difference from the reference over a map's largest value."""
-    if contender.network == 'timm':
-        # It puts out other maps, before the norms; what leads up to them is compared in the tests.
-        return models['timm'], 0.0
-    model = None
-    if contender.precision == 'int8':
-        # Imported here, since it needs ONNX.
-        from mmfasternet.deploy.quantize import quantize
-
-        model = quantize(exported(models['reference']), [image.numpy()])
-    if contender.backend == 'eager':
-        forward = models[contender.network]
-        with torch.no_grad():
-            return forward, largest_difference(forward(image), models['reference'](image))
-    precision = 'fp32' if contender.precision == 'int8' else contender.precision
-    return backend_forward(models['reference'], image, contender.backend, threads, precision=precision, model=model)
+def _is_recorded(engine: Engine, cell: Cell, records: Records) -> bool:
+    where = dict(contender=engine.label, shape=list(cell.shape), threads=cell.threads)
+    return records.find('latency', _row(engine, cell.arch), **where) is not None
 
 
-@torch.inference_mode()
-def peak_gflops() -> float:
-    """GFLOP/s (a multiply-add is two) of the fastest large matrix product: MKL's or oneDNN's, whichever is faster."""
-    size = PEAK_SIZE
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    packed = PackedConv(nn.Conv2d(size, size, 1, bias=False).requires_grad_(False))
-    pixels = torch.rand(1, 1, size, size).permute(0, 3, 1, 2)
-    times = []
-    for product in (lambda: a @ b, lambda: packed(pixels)):
-        product()
-        for _ in range(3):
-            start = time.perf_counter()
-            product()
-            times.append(time.perf_counter() - start)
-    return 2 * size**3 / min(times) / 1e9
+def _row(engine: Engine, arch: str) -> str:
+    return f'{"timm_" if engine.network == "timm" else ""}fasternet_{arch}'
+
+
+def _measure_cell(cell: Cell, rounds: int) -> Iterator[dict]:
+    """Latencies of all engines, interleaved, with the peak of matrix products measured between the rounds."""
+    image = torch.rand(1, 3, *cell.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    models = build_models(cell.arch)
+    flops = count_forward(models['reference'], *cell.shape)['flops_full']
+    peaks: list[float] = []
+    with use_threads(cell.threads):
+        contenders = {engine: _set_up(engine, models, image, cell.threads) for engine in ENGINES}
+        found = time_in_turns(contenders, Clock(), rounds, cell.threads, lambda: peaks.append(peak_gmacs()))
+    for engine, figures in found.items():
+        protocol = Protocol(threads=cell.threads, shape=cell.shape, path=engine.path)
+        yield dict(
+            kind='latency',
+            row=_row(engine, cell.arch),
+            label=f'FasterNet-{cell.arch.upper()}, {engine.label}',
+            arch=cell.arch,
+            contender=engine.label,
+            **protocol.settings('backbone') | dict(backend=engine.backend, precision=engine.precision),
+            flops=flops,
+            peak_gmacs=round(float(np.median(peaks)), 1),
+            **figures,
+        )
+
+
+def _set_up(engine: Engine, models: dict[str, nn.Module], image: Tensor, threads: int) -> Contender:
+    """The engine at work on the image, with its difference from the reference over a feature map's largest value."""
+    difference = 0.0
+    if engine.network == 'timm':
+        # It puts out other feature maps, before the norms; what leads up to them is compared in the tests.
+        forward = models['timm']
+    else:
+        model = None
+        if engine.precision == 'int8':
+            # Imported here, since it needs ONNX.
+            from mmfasternet.deploy.quantize import quantize
+
+            model = quantize(exported(models['reference']), [image.numpy()])
+        forward, difference = backend_forward(
+            models[engine.network],
+            image,
+            engine.backend,
+            threads,
+            precision='fp32' if engine.precision == 'int8' else engine.precision,
+            model=model,
+            reference=models['reference'],
+        )
+    context, figures = partial(no_gradients, engine.backend), dict(max_difference=difference)
+    return Contender(engine.label, partial(forward, image), context=context, figures=figures)

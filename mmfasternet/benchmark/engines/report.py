@@ -1,40 +1,51 @@
-"""The benchmark of engines as Markdown tables and a picture, from its records."""
+"""FasterNet in every engine as a page and a plot, from its records."""
 
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from statistics import geometric_mean
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from mmfasternet.benchmark.records.records import of_kind
-from mmfasternet.benchmark.report.markdown import commits, dates, latency, table
-from mmfasternet.benchmark.report.plots import COLOURS, MARKERS, STYLE, encode
-from mmfasternet.files import write_whole
+from mmfasternet.benchmark.measure.turns import is_tie
+from mmfasternet.benchmark.records import Records
+from mmfasternet.benchmark.report.markdown import bullets, commits, dates, latency, table
+from mmfasternet.benchmark.report.style import COLOURS, MARKERS, STYLE, encode
+from mmfasternet.errors import UserError
+from mmfasternet.files import write_file
 
-from .measure import CONTENDERS
+from .measure import ENGINES, Cell
 
-__all__ = ['draw_engines', 'markdown_tables', 'speedups', 'write_engines_report']
+__all__ = ['draw_engines', 'engines_page', 'speedups', 'write_engines']
 
-Cell = tuple[str, tuple[int, int], int]
-LABELS = [contender.label for contender in CONTENDERS]
-FP32 = [contender.label for contender in CONTENDERS if contender.precision == 'fp32']
-BASES = ('timm', 'reference')
+_LABELS = [engine.label for engine in ENGINES]
+_FP32 = [engine.label for engine in ENGINES if engine.precision == 'fp32']
+_BASES = ('timm', 'reference')
+_OURS = 'optimized'
+# In place of a table, where a run was interrupted before it.
+_MISSING = 'Not measured yet.'
 
-PAGE = """# FasterNet in every engine
+_PAGE = """# FasterNet in every engine
 
 Drawn from `records.json` by `tools/benchmark/engines.py`; not edited by hand.
 
-Measured on {machine}, {dates}, commit {commits}, with {packages}. The backbone alone, batch 1, the same weights for
-all, all models of a cell in memory and in turn. Times are an illustration; the ratios were taken side by side.
+In fp32:
+
+{verdict}
+
+Measured on {machine}, {dates}, commit {commits}, with {packages}. The backbone alone, batch 1, the same weights in
+every engine, all models of a cell in memory and in turn. The times are an illustration; the ratios were taken side by
+side.
 
 ![Speed of each engine](engines.png)
 
-## Times as fast as the faster of timm and the reference path
+## Speed as a multiple of the faster of timm and the reference path
 
 {ratios}
 
-In bf16 and int8 it is another computation. Its maps differ from those of fp32 by up to {bf16:.1%} and {int8:.1%} of
-their largest value, with random weights, and int8 calibrated on this one image: what that means for AP is in
+bf16 and int8 compute something else. Their feature maps differ from those in fp32 by up to {bf16:.1%} and {int8:.1%}
+of the largest value, with random weights, and int8 calibrated on this one image: what that means for AP is in
 [the guide](../../deploy.md).
 
 ## Latency in ms
@@ -45,12 +56,12 @@ their largest value, with random weights, and int8 calibrated on this one image:
 
 ## Share of the machine's peak
 
-The peak is the faster of MKL's and oneDNN's product of two 2048 × 2048 matrices, measured between the rounds. A
-multiply-add is two operations.
+The peak is the faster of MKL's and oneDNN's product of two 2048 × 2048 matrices, measured between the rounds, in
+multiply-adds per second (GMAC/s).
 
 {shares}
 
-## Where the time of the deployed form goes
+## Where the time of the optimized backbone goes
 
 {profiles}
 
@@ -60,180 +71,156 @@ multiply-add is two operations.
 """
 
 
-def cells_of(document: dict) -> dict[Cell, dict[str, dict]]:
-    """Cell → contender → latency record, in the order they were measured."""
-    cells: dict[Cell, dict[str, dict]] = {}
-    for record in of_kind(document, 'latency'):
-        cells.setdefault(cell_of(record), {})[record['contender']] = record
-    return cells
-
-
-def cell_of(record: dict) -> Cell:
-    return record['arch'], tuple(record['shape']), record['threads']
-
-
-def name_of(cell: Cell) -> str:
-    arch, (height, width), threads = cell
-    return f'{arch.upper()}, {height} × {width}, {threads} thread{"s" if threads > 1 else ""}'
-
-
-def speedups(document: dict) -> dict[Cell, dict[str, float]]:
-    """How many times as fast as the faster of timm and the reference path each contender is.
-
-    Args:
-        document: From :func:`~mmfasternet.benchmark.engines.measure.measure_engines`.
-
-    Returns:
-        Cell (variant, shape, threads) → contender → ratio of medians.
-
-    Example:
-        >>> speedups(dict(records=[]))
-        {}
-    """
+def speedups(records: Records) -> dict[Cell, dict[str, float]]:
+    """How many times as fast as the faster of timm and the reference path each engine is."""
     ratios = {}
-    for cell, records in cells_of(document).items():
-        base = min(records[name]['median_ms'] for name in BASES)
-        ratios[cell] = {name: base / record['median_ms'] for name, record in records.items()}
+    for cell, found in _cells(records).items():
+        base = min(found[name]['median_ms'] for name in _BASES)
+        ratios[cell] = {name: base / record['median_ms'] for name, record in found.items()}
     return ratios
 
 
-def markdown_tables(document: dict) -> str:
-    """The page of the benchmark.
-
-    Args:
-        document: As for :func:`speedups`, with records of profiles and training.
-
-    Returns:
-        Markdown.
-    """
-    cells, ratios = cells_of(document), speedups(document)
-    means = {label: geometric_mean(row[label] for row in ratios.values()) for label in LABELS}
-    machine, records = document['machine'], document['records']
+def engines_page(records: Records) -> str:
+    """The page of the benchmark."""
+    cells, ratios = _cells(records), speedups(records)
+    means = {label: geometric_mean(row[label] for row in ratios.values()) for label in _LABELS}
+    machine = records.machine
     flagged = [
-        (name_of(cell), [f'{label} ({"; ".join(record["flags"])})' for label, record in row.items() if record['flags']])
+        (cell.title, [f'{label} ({"; ".join(record["flags"])})' for label, record in row.items() if record['flags']])
         for cell, row in cells.items()
     ]
-    return PAGE.format(
+    speeds = [[cell.title, *(f'{row[label]:.2f}' for label in _LABELS)] for cell, row in ratios.items()]
+    speeds.append(['geometric mean', *(f'**{mean:.2f}**' for mean in means.values())])
+    latencies = [[cell.title, *(latency(row[label]) for label in _LABELS)] for cell, row in cells.items()]
+    shares = [
+        [cell.title, f'{row[_OURS]["peak_gmacs"]:.0f}', *(f'{_peak_share(row[label]):.0%}' for label in _FP32)]
+        for cell, row in cells.items()
+    ]
+    return _PAGE.format(
+        verdict=bullets(_verdict(cells)),
         machine=f'{machine["cpu"]}, {machine["cores"]} cores',
-        dates=dates(records),
-        commits=commits(records),
+        dates=dates(records.records),
+        commits=commits(records.records),
         packages=', '.join(f'{name} {version}' for name, version in machine['packages'].items()),
-        ratios=table(
-            ['', *LABELS],
-            [
-                *([name_of(cell), *(f'{row[label]:.2f}' for label in LABELS)] for cell, row in ratios.items()),
-                ['geometric mean', *(f'**{means[label]:.2f}**' for label in LABELS)],
-            ],
-        ),
-        bf16=difference_in(cells, 'bf16'),
-        int8=difference_in(cells, 'int8'),
-        latencies=table(
-            ['', *LABELS],
-            [[name_of(cell), *(latency(row[label]) for label in LABELS)] for cell, row in cells.items()],
-        ),
-        flags='\n'.join(f'- \\* {name}: {", ".join(reasons)}' for name, reasons in flagged if reasons),
-        shares=table(
-            ['', 'peak (GFLOP/s)', *FP32],
-            [
-                [
-                    name_of(cell),
-                    f'{row[BASES[0]]["peak_gflops"]:.0f}',
-                    *(f'{peak_share(row[label]):.0%}' for label in FP32),
-                ]
-                for cell, row in cells.items()
-            ],
-        ),
-        profiles=profile_table(of_kind(document, 'profile')),
-        training=training_table(of_kind(document, 'training')),
-    )
-
-
-def peak_share(record: dict) -> float:
-    return 2 * record['flops'] / record['median_ms'] / 1e6 / record['peak_gflops']
-
-
-def difference_in(cells: dict[Cell, dict[str, dict]], precision: str) -> float:
-    records = [record for row in cells.values() for record in row.values()]
-    return max(record['max_difference'] for record in records if record['precision'] == precision)
-
-
-def profile_table(records: list[dict]) -> str:
-    parts = dict.fromkeys(part for record in records for part in record['parts'])
-    return table(
-        ['', *(name_of(cell_of(record)) for record in records)],
-        [[part, *(f'{record["parts"].get(part, 0):.1%}' for record in records)] for part in parts],
-    )
-
-
-def training_table(records: list[dict]) -> str:
-    base = next(record for record in records if record['contender'] == 'as it is')
-    height, width = base['shape']
-    return f'Forward and backward of {base["batch"]} × 3 × {height} × {width}, {base["threads"]} threads.\n\n' + table(
-        ['', 'held for backward (MiB)', 'ratio', 'median (ms)', 'quartiles (ms)', 'ratio'],
-        [
-            [
-                record['label'],
-                f'{record["held_mib"]:.0f}',
-                f'{record["held_mib"] / base["held_mib"]:.2f}',
-                f'{record["median_ms"]:.0f}',
-                '–'.join(f'{value:.0f}' for value in record['quartiles_ms']),
-                f'{record["median_ms"] / base["median_ms"]:.2f}',
-            ]
-            for record in records
-        ],
+        ratios=table(['', *_LABELS], speeds),
+        bf16=_difference_in(cells, 'bf16'),
+        int8=_difference_in(cells, 'int8'),
+        latencies=table(['', *_LABELS], latencies),
+        flags=bullets(f'\\* {title}: {", ".join(reasons)}' for title, reasons in flagged if reasons),
+        shares=table(['', 'peak (GMAC/s)', *_FP32], shares),
+        profiles=_profile_table(records.of_kind('profile')),
+        training=_training_table(records.of_kind('training')),
     )
 
 
 @matplotlib.rc_context(STYLE)
-def draw_engines(document: dict) -> Figure:
-    """Each contender's speed in each cell, as times of the faster of timm and the reference path.
-
-    Args:
-        document: As for :func:`speedups`.
-
-    Returns:
-        The figure: a line for each cell, a mark for each contender, hollow where it is not fp32.
-    """
-    ratios = speedups(document)
+def draw_engines(records: Records) -> Figure:
+    """Each engine's speed in each cell, as a multiple of the faster of timm and the reference path."""
+    ratios = speedups(records)
     figure = Figure(figsize=(8, 1.8 + 0.38 * len(ratios)), layout='constrained')
     axes = figure.add_subplot()
-    for index, contender in enumerate(CONTENDERS):
-        axes.plot(
-            [row[contender.label] for row in ratios.values()],
-            range(len(ratios)),
-            marker=MARKERS[index],
-            color=COLOURS[index],
-            markerfacecolor=COLOURS[index] if contender.precision == 'fp32' else 'white',
-            linestyle='none',
-            markersize=8,
-            label=contender.label,
-        )
-    axes.set_yticks(range(len(ratios)), [name_of(cell) for cell in ratios])
+    for index, engine in enumerate(ENGINES):
+        hollow = {} if engine.precision == 'fp32' else dict(markerfacecolor='white')
+        style = dict(color=COLOURS[index], marker=MARKERS[index], markersize=8, linestyle='none', **hollow)
+        axes.plot([row[engine.label] for row in ratios.values()], range(len(ratios)), label=engine.label, **style)
+    axes.set_yticks(range(len(ratios)), [cell.title for cell in ratios])
     axes.invert_yaxis()
     axes.set_xscale('log')
-    ticks = [
-        tick
-        for tick in (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8)
-        if tick <= 1.1 * max(map(max, map(dict.values, ratios.values())))
-    ]
+    fastest = max(max(row.values()) for row in ratios.values())
+    ticks = [tick for tick in (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8) if tick <= 1.1 * fastest]
     axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
     axes.minorticks_off()
     axes.axvline(1, color='#222222', linewidth=1)
-    axes.set_xlabel('times as fast as the faster of timm and the reference path (log scale)')
-    figure.suptitle(f'FasterNet backbones, batch 1, measured on {document["machine"]["cpu"]}', fontsize=11)
+    axes.set_xlabel('speed as a multiple of the faster of timm and the reference path (log scale)')
+    figure.suptitle(f'FasterNet backbones, batch 1, measured on {records.machine["cpu"]}', fontsize=11)
     figure.legend(loc='outside lower center', ncols=3, frameon=False)
     return figure
 
 
-def write_engines_report(document: dict, out_dir: str | Path) -> dict[str, Path]:
-    """Write the page and the picture.
+def write_engines(records: Records, out_dir: str | Path) -> dict[str, Path]:
+    """Write the page and the plot.
 
     Args:
-        document: As for :func:`markdown_tables`.
+        records: Of latencies, profiles and training, from :func:`~mmfasternet.benchmark.engines.measure.measure_all`.
         out_dir: Folder, made if it is missing.
 
     Returns:
         Name → path of engines.md and engines.png.
+
+    Raises:
+        UserError: If no cell is complete yet, or a file can't be written.
     """
-    files = {'engines.md': markdown_tables(document).encode(), 'engines.png': encode(draw_engines(document), 'png')}
-    return {name: write_whole(Path(out_dir, name), content) for name, content in files.items()}
+    if not _cells(records):
+        raise UserError(f'nothing to draw in {out_dir} yet: no cell is complete; run without --report-only first')
+    files = {'engines.md': engines_page(records).encode(), 'engines.png': encode(draw_engines(records))}
+    return {name: write_file(Path(out_dir, name), content) for name, content in files.items()}
+
+
+def _cells(records: Records) -> dict[Cell, dict[str, dict]]:
+    """Cell → label of the engine → latency record, in the order they were measured, of the complete cells."""
+    cells: dict[Cell, dict[str, dict]] = {}
+    for record in records.of_kind('latency'):
+        if 'contender' in record:
+            cells.setdefault(_cell_of(record), {})[record['contender']] = record
+    return {cell: row for cell, row in cells.items() if row.keys() >= set(_LABELS)}
+
+
+def _cell_of(record: dict) -> Cell:
+    return Cell(record['arch'], tuple(record['shape']), record['threads'])
+
+
+def _verdict(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:
+    """How the optimized backbone stands to each other engine in fp32; what it is slower than comes first."""
+    found = {}
+    for label in _FP32:
+        pairs = [(row[_OURS], row[label]) for row in cells.values() if not (row[_OURS]['flags'] or row[label]['flags'])]
+        if label != _OURS and pairs:
+            found[geometric_mean(ours['median_ms'] / other['median_ms'] for ours, other in pairs), label] = pairs
+    for (ratio, label), pairs in sorted(found.items(), key=itemgetter(0), reverse=True):
+        ties = sum(is_tie(ours, other) for ours, other in pairs)
+        slower = sum(ours['median_ms'] > other['median_ms'] and not is_tie(ours, other) for ours, other in pairs)
+        yield (
+            f'Optimized FasterNet takes {ratio:.2f} times as long as {label} (geometric mean): it is slower in '
+            f'{slower}, tied in {ties} and faster in {len(pairs) - slower - ties} of {len(pairs)} cells.'
+        )
+    yield 'A tie is medians within 5 % of each other, or quartiles that overlap. Flagged figures are left out.'
+
+
+def _peak_share(record: dict) -> float:
+    return record['flops'] / record['median_ms'] / 1e6 / record['peak_gmacs']
+
+
+def _difference_in(cells: dict[Cell, dict[str, dict]], precision: str) -> float:
+    found = [record for row in cells.values() for record in row.values()]
+    return max(record['max_difference'] for record in found if record['precision'] == precision)
+
+
+def _profile_table(found: list[dict]) -> str:
+    if not found:
+        return _MISSING
+    parts = dict.fromkeys(part for record in found for part in record['parts'])
+    return table(
+        ['', *(_cell_of(record).title for record in found)],
+        [[part, *(f'{record["parts"].get(part, 0):.1%}' for record in found)] for part in parts],
+    )
+
+
+def _training_table(found: list[dict]) -> str:
+    base = next((record for record in found if record['contender'] == 'as it is'), None)
+    if base is None:
+        return _MISSING
+    height, width = base['shape']
+    title = f'Forward and backward pass of {base["batch"]} × 3 × {height} × {width}, {base["threads"]} threads.'
+    rows = [
+        [
+            record['label'],
+            f'{record["held_mib"]:.0f}',
+            f'{record["held_mib"] / base["held_mib"]:.2f}',
+            f'{record["median_ms"]:.0f}',
+            '–'.join(f'{value:.0f}' for value in record['quartiles_ms']),
+            f'{record["median_ms"] / base["median_ms"]:.2f}',
+        ]
+        for record in found
+    ]
+    head = ['', 'held for the backward pass (MiB)', 'ratio', 'median (ms)', 'quartiles (ms)', 'ratio']
+    return f'{title}\n\n{table(head, rows)}'

@@ -1,40 +1,27 @@
-"""A backbone in what runs it: PyTorch, its compiler, ONNX Runtime or OpenVINO."""
+"""The backends that run a backbone: PyTorch, its compiler, ONNX Runtime or OpenVINO."""
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmfasternet.deploy.fold import TOLERANCE, largest_difference
 from mmfasternet.errors import UserError
 
-from .paths import TOLERANCE, largest_difference
-
-__all__ = ['BACKENDS', 'PROVIDERS', 'backend_forward', 'check_backend']
+__all__ = ['BACKENDS', 'PROVIDERS', 'backend_forward', 'check_backend', 'exported', 'no_gradients']
 
 BACKENDS = ('eager', 'compile', 'onnxruntime', 'openvino')
 PROVIDERS = ('CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider')
-# What OpenVINO calls them.
-HINTS = dict(fp32='f32', fp16='f16', bf16='bf16')
-Forward = Callable[[Tensor], tuple]
+# Precision → OpenVINO's name of it.
+_HINTS = dict(fp32='f32', fp16='f16', bf16='bf16')
+_Forward = Callable[[Tensor], tuple]
 
 
 def check_backend(backend: str, provider: str | None, device: str, precision: str) -> None:
-    """Make sure that these go together.
-
-    Args:
-        backend: One of ``BACKENDS``.
-        provider: One of ``PROVIDERS``, for ONNX Runtime, or None.
-        device: 'cpu' or 'cuda:0', ….
-        precision: 'fp32', 'fp16' or 'bf16'.
-
-    Raises:
-        UserError: If they don't.
-
-    Example:
-        >>> check_backend('onnxruntime', 'CUDAExecutionProvider', 'cuda:0', 'fp32')
-    """
+    """Make sure that these go together."""
     if backend not in BACKENDS:
         raise UserError(f'backend must be one of {", ".join(BACKENDS)}, but got {backend!r}')
     if provider is not None and (backend != 'onnxruntime' or provider not in PROVIDERS):
@@ -57,21 +44,23 @@ def backend_forward(
     provider: str | None = None,
     precision: str = 'fp32',
     model: bytes | None = None,
-) -> tuple[Forward, float]:
-    """Set a backbone up in a backend, for images of one size, and compare it with PyTorch.
+    reference: nn.Module | None = None,
+) -> tuple[_Forward, float]:
+    """Prepare a backbone to run in a backend, on images of one size, and compare it with PyTorch.
 
     Args:
-        backbone: In eval mode, on the image's device.
+        backbone: In evaluation mode, on the image's device.
         image: Normalized, of shape (N, 3, H, W).
         backend: One of ``BACKENDS``.
         threads: Threads that a runtime may use on the CPU; torch's own are set by ``torch.set_num_threads``.
         provider: ONNX Runtime's execution provider; None means the one of the image's device. Defaults to None.
         precision: 'fp32', or what OpenVINO computes in. Defaults to 'fp32'.
-        model: ONNX to run in place of what would be exported of the backbone. Defaults to None.
+        model: ONNX file's content to run. None means the backbone, exported. Defaults to None.
+        reference: What the feature maps are compared with. None means the backbone in eager PyTorch. Defaults to None.
 
     Returns:
-        A function of an image that gives the maps, and their largest difference from PyTorch's in fp32 over the largest
-        value of the map.
+        A function from an image to its feature maps, and their largest difference from PyTorch's in fp32, relative to
+        the largest value of the map.
 
     Raises:
         UserError: If the backend or provider is missing here, or in fp32 the maps are not PyTorch's.
@@ -87,32 +76,37 @@ def backend_forward(
     if backend == 'eager':
         forward = backbone
     elif backend == 'compile':
-        forward = in_compiler(backbone)
+        forward = _in_compiler(backbone)
     else:
         content = model or exported(backbone)
         forward = (
-            in_onnxruntime(content, image, threads, provider)
+            _in_onnxruntime(content, image, threads, provider)
             if backend == 'onnxruntime'
-            else in_openvino(content, image, threads, precision)
+            else _in_openvino(content, image, threads, precision)
         )
     with torch.no_grad():
-        difference = largest_difference(forward(image), backbone(image))
+        difference = largest_difference(forward(image), (reference or backbone)(image))
     if precision == 'fp32' and model is None and not difference <= TOLERANCE:
         raise UserError(
             f'{backend} gives maps that differ from PyTorch by {difference:.1e} of their largest value, where '
-            f'{TOLERANCE:.0e} is allowed: it has no latency'
+            f'{TOLERANCE:.0e} is allowed, so it is not measured'
         )
     return forward, difference
 
 
-def in_compiler(backbone: nn.Module) -> Forward:
-    # Of what was compiled before, the compiler would keep that sizes change, and at last refuse to compile anew.
+def no_gradients(backend: str) -> AbstractContextManager:
+    """Gradients off: the compiler freezes weights where they are, and not in inference mode."""
+    return torch.no_grad() if backend == 'compile' else torch.inference_mode()
+
+
+def _in_compiler(backbone: nn.Module) -> _Forward:
+    # Without a reset, the compiler assumes dynamic sizes after a few sizes, and finally refuses to recompile.
     torch._dynamo.reset()
     # A copy, since freezing takes the weights out of the module.
     compiled = torch.compile(copy.deepcopy(backbone), dynamic=False)
 
     def forward(image: Tensor) -> tuple[Tensor, ...]:
-        # Not by torch.compile(options=...), which sets it too late: weights would be inputs of the graph by then.
+        # Not by torch.compile(options=...), which sets it too late: the weights are inputs of the graph by then.
         with torch._inductor.config.patch(freezing=True):
             return compiled(image)
 
@@ -120,14 +114,14 @@ def in_compiler(backbone: nn.Module) -> Forward:
 
 
 def exported(backbone: nn.Module) -> bytes:
-    """The backbone as ONNX for images of any size, as tools/export.py writes it."""
+    """The content of the backbone's ONNX file for images of any size, as tools/export.py writes it."""
     # Imported here, since the other backends need no ONNX.
     from mmfasternet.deploy.export import to_onnx
 
     return to_onnx(copy.deepcopy(backbone).cpu(), 'backbone', ()).SerializeToString()
 
 
-def in_onnxruntime(model: bytes, image: Tensor, threads: int, provider: str | None) -> Forward:
+def _in_onnxruntime(model: bytes, image: Tensor, threads: int, provider: str | None) -> _Forward:
     import onnxruntime
 
     provider = provider or PROVIDERS[image.is_cuda]
@@ -148,7 +142,7 @@ def in_onnxruntime(model: bytes, image: Tensor, threads: int, provider: str | No
 
     def forward(image: Tensor) -> tuple[Tensor, ...]:
         image = image.contiguous()
-        # Bound, so that on a GPU neither image nor maps travel.
+        # Bound, so that neither the image nor the maps of a GPU are copied.
         binding.bind_input('image', device, index, np.float32, image.shape, image.data_ptr())
         session.run_with_iobinding(binding)
         return tuple(torch.from_dlpack(value) for value in binding.get_outputs())
@@ -156,7 +150,7 @@ def in_onnxruntime(model: bytes, image: Tensor, threads: int, provider: str | No
     return forward
 
 
-def in_openvino(model: bytes, image: Tensor, threads: int, precision: str) -> Forward:
+def _in_openvino(model: bytes, image: Tensor, threads: int, precision: str) -> _Forward:
     try:
         import openvino
     except ImportError as error:
@@ -168,7 +162,7 @@ def in_openvino(model: bytes, image: Tensor, threads: int, precision: str) -> Fo
     compiled = core.compile_model(
         network,
         'CPU',
-        dict(INFERENCE_PRECISION_HINT=HINTS[precision], INFERENCE_NUM_THREADS=threads, PERFORMANCE_HINT='LATENCY'),
+        dict(INFERENCE_PRECISION_HINT=_HINTS[precision], INFERENCE_NUM_THREADS=threads, PERFORMANCE_HINT='LATENCY'),
     )
     request = compiled.create_infer_request()
 

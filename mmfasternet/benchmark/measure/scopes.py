@@ -1,4 +1,4 @@
-"""What a latency is the latency of: the backbone, the whole detector, or everything up to pasted masks."""
+"""What a latency covers beyond the backbone: the complete detector, or everything up to pasted masks."""
 
 from collections.abc import Callable
 
@@ -9,39 +9,17 @@ from mmfasternet.errors import UserError
 
 from .detector import FIXED_PROPOSALS, FIXED_ROIS, fixed_boxes
 
-__all__ = ['SCOPES', 'backbone_forward', 'detector_forward', 'end2end_forward']
+__all__ = ['detector_forward', 'end2end_forward']
 
-SCOPES = ('backbone', 'detector', 'end2end')
-Forward = Callable[[Tensor], object]
+_Forward = Callable[[Tensor], object]
 
 
-def backbone_forward(model: nn.Module) -> Forward:
-    """Scope *backbone*: the maps that it gives to the neck.
+def detector_forward(model: nn.Module, shape: tuple[int, int], batch: int, device: str) -> _Forward:
+    """Scope *detector*: every layer, with 1000 fixed proposals and 100 fixed RoIs per image, without NMS.
 
-    Args:
-        model: Any model with a backbone.
-
-    Returns:
-        A function of an (N, 3, H, W) picture.
+    Thus every model does the same work, whatever its weights.
     """
-    return model.backbone
-
-
-def detector_forward(model: nn.Module, shape: tuple[int, int], batch: int, device: str) -> Forward:
-    """Scope *detector*: every layer, with 1000 fixed proposals and 100 fixed RoIs a picture, without NMS.
-
-    So every model does the same work, whatever its weights.
-
-    Args:
-        model: A two-stage detector of mmdet.
-        shape: Height and width of the picture in pixels, which the boxes stay inside.
-        batch: Pictures at once.
-        device: Where the model is.
-
-    Returns:
-        A function of an (N, 3, H, W) picture, padded.
-    """
-    proposals, masked = rois(FIXED_PROPOSALS, shape, batch, device), rois(FIXED_ROIS, shape, batch, device)
+    proposals, masked = _rois(FIXED_PROPOSALS, shape, batch, device), _rois(FIXED_ROIS, shape, batch, device)
     roi_head = model.roi_head
 
     def forward(image: Tensor) -> tuple:
@@ -52,25 +30,17 @@ def detector_forward(model: nn.Module, shape: tuple[int, int], batch: int, devic
     return forward
 
 
-def rois(count: int, shape: tuple[int, int], batch: int, device: str) -> Tensor:
-    """Fixed boxes of every picture, as mmdet's RoI extractors take them: index of the picture, then corners."""
+def _rois(count: int, shape: tuple[int, int], batch: int, device: str) -> Tensor:
+    """Fixed boxes of every image, as mmdet's RoI extractors take them: index of the image, then corners."""
     boxes = fixed_boxes(count, *shape, device)
     return torch.cat([torch.cat([boxes.new_full((count, 1), index), boxes], dim=1) for index in range(batch)])
 
 
-def end2end_forward(model: nn.Module, shape: tuple[int, int], batch: int, force: bool) -> Forward:
-    """Scope *end2end*: from the preprocessed picture to boxes after NMS and masks pasted at the picture's size.
+def end2end_forward(model: nn.Module, shape: tuple[int, int], batch: int, force: bool) -> _Forward:
+    """Scope *end2end*: from the preprocessed image to boxes after NMS and masks pasted at the image's size.
 
-    Args:
-        model: A two-stage detector of mmdet.
-        shape: Height and width of the picture in pixels.
-        batch: Pictures at once.
-        force: Whether the box head's outputs are replaced, after they are computed, by such that 100 detections a
-            picture come out: each proposal stays where it is and has one class with a score above the threshold.
-            Random weights have none above it, and then neither NMS nor masks would have anything to do.
-
-    Returns:
-        A function of an (N, 3, H, W) picture, padded, that returns mmdet's results, one for each picture.
+    With ``force``, the box head's outputs are replaced, after they are computed, by such that 100 detections an image
+    come out. Random weights have none above the threshold, and then neither NMS nor masks would have anything to do.
     """
     # Imported here, since the other scopes work without mmdet's structures.
     from mmdet.structures import DetDataSample
@@ -81,7 +51,7 @@ def end2end_forward(model: nn.Module, shape: tuple[int, int], batch: int, force:
             img_shape=shape, ori_shape=shape, pad_shape=padded, batch_input_shape=padded, scale_factor=(1.0, 1.0)
         )
         samples = [DetDataSample(metainfo=metainfo) for _ in range(batch)]
-        handle = model.roi_head.bbox_head.register_forward_hook(certain_scores) if force else None
+        handle = model.roi_head.bbox_head.register_forward_hook(_certain_scores) if force else None
         try:
             results = model.predict(image, samples, rescale=True)
         finally:
@@ -90,19 +60,19 @@ def end2end_forward(model: nn.Module, shape: tuple[int, int], batch: int, force:
         if force and any(len(result.pred_instances) != FIXED_ROIS for result in results):
             found = [len(result.pred_instances) for result in results]
             raise UserError(
-                f'end2end should give {FIXED_ROIS} detections a picture, but gives {found}: '
-                f'test_cfg.rcnn should have max_per_img={FIXED_ROIS}, and the picture be larger'
+                f'end2end should give {FIXED_ROIS} detections an image, but gives {found}: '
+                f'test_cfg.rcnn should have max_per_img={FIXED_ROIS}, and the image be larger'
             )
         return results
 
     return forward
 
 
-def certain_scores(head: nn.Module, inputs: tuple, outputs: tuple) -> tuple:
-    """In place of a box head's outputs, proposal i has class i modulo the number of classes, and stays where it is."""
+def _certain_scores(head: nn.Module, inputs: tuple, outputs: tuple) -> tuple:
+    """Replace a box head's outputs: proposal i has class i modulo the number of classes, and stays where it is."""
     scores, deltas = outputs
     index = torch.arange(len(scores), device=scores.device)
     certain = torch.zeros_like(scores)
-    # Logits from 8 down to 6, all different: scores near 1, in an order.
+    # Logits from 8 down to 6, all different, so that scores are near 1 and have an order.
     certain[index, index % (scores.shape[1] - 1)] = 8 - 2 * index.to(scores.dtype) / len(scores)
     return certain, torch.zeros_like(deltas)

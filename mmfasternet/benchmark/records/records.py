@@ -1,165 +1,165 @@
-"""What was measured, where and how: the JSON files that tables, plots and pages are drawn from.
-
-A file is one JSON object: ``format`` and ``version`` of what this page describes, the ``machine``, and ``records``, a
-list. docs/records.md gives every field.
-"""
+"""A file of records: opened, searched, extended, and saved after every addition."""
 
 import json
-import math
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Callable
-from datetime import datetime, timezone
-from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmfasternet.errors import UserError
+from mmfasternet.files import write_json
 
-__all__ = ['describe_machine', 'new_document', 'of_kind', 'provenance', 'read_json', 'read_records']
+from .machine import describe_machine, provenance
+from .schema import FORMAT, KINDS, VERSION, check_machine, check_record
+from .upgrade import upgrade
 
-FORMAT, VERSION = 'mmfasternet-records', 1
-KINDS = ('complexity', 'classifier', 'latency', 'ap', 'profile', 'training', 'study')
-SCOPES = ('backbone', 'detector', 'end2end')
-PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
-# Each is one package under the names of the two sets.
-TWINS = (
-    ('onedl-mmengine', 'mmengine'),
-    ('onedl-mmcv', 'mmcv'),
-    ('onedl-mmdetection', 'mmdet'),
-    ('onedl-mmsegmentation', 'mmsegmentation'),
-    ('onedl-mmpretrain', 'mmpretrain'),
-)
+__all__ = ['Records', 'read_json']
 
 
-def new_document(machine: dict) -> dict:
-    """An empty file of records.
+class Records:
+    """A file of records, all of one machine.
 
     Args:
-        machine: What :func:`describe_machine` gave.
-
-    Returns:
-        The document, without records yet.
-
-    Example:
-        >>> new_document(describe_machine('cpu', 2))['records']
-        []
-    """
-    return dict(format=FORMAT, version=VERSION, machine=machine, records=[])
-
-
-def of_kind(document: dict, kind: str) -> list[dict]:
-    """The records of one kind.
-
-    Args:
-        document: A file of records.
-        kind: One of those that docs/records.md lists.
-
-    Returns:
-        The records in their order.
+        machine: What :func:`~mmfasternet.benchmark.records.machine.describe_machine` returned.
+        path: The file that :meth:`save` writes. None means that nothing is saved. Defaults to None.
+        records: What it holds. Defaults to ().
 
     Example:
-        >>> of_kind(dict(records=[dict(kind='ap', row='a'), dict(kind='latency', row='b')]), 'ap')
-        [{'kind': 'ap', 'row': 'a'}]
+        >>> records = Records.open('example_records.json')
+        >>> record = records.add(dict(kind='demo', row='tiny', label='Tiny', figures=dict(box_ap=0.7)))
+        >>> Records.read('example_records.json').find('demo', 'tiny')['figures']
+        {'box_ap': 0.7}
     """
-    return [record for record in document['records'] if record['kind'] == kind]
 
+    def __init__(self, machine: dict, path: str | Path | None = None, records: tuple[dict, ...] | list = ()) -> None:
+        self.machine = machine
+        self.path = None if path is None else Path(path)
+        self.records: list[dict] = list(records)
 
-def describe_machine(device: str, threads: int) -> dict:
-    """What a reader must know of the machine to judge a latency.
+    @classmethod
+    def read(cls, path: str | Path) -> 'Records':
+        """Read a file of records of any machine, and check each record.
 
-    Args:
-        device: Where the models run, such as 'cpu' or 'cuda:0'.
-        threads: Threads that torch may use on the CPU.
+        Args:
+            path: The file.
 
-    Returns:
-        ``id``, ``label``, ``device``, ``device_name``, ``cpu``, ``cores``, ``threads``, ``memory_gb``, ``system``,
-        ``python`` and ``packages`` (name → version). Equal machines have equal ids.
+        Returns:
+            The records.
 
-    Example:
-        >>> describe_machine('cpu', 2)['threads']
-        2
-    """
-    cpu = cpu_name()
-    name = torch.cuda.get_device_name(device) if device.startswith('cuda') else cpu
-    machine = dict(
-        label=name if device.startswith('cuda') else f'{cpu}, {threads} thread{"s" if threads > 1 else ""}',
-        device=device,
-        device_name=name,
-        cpu=cpu,
-        cores=os.cpu_count(),
-        threads=threads,
-        memory_gb=round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
-        system=f'{platform.system()} {platform.machine()}',
-        python=platform.python_version(),
-        packages=package_versions(),
-    )
-    if device.startswith('cuda'):
-        machine.update(cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
-    return dict(id=sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:8], **machine)
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.machine()
-
-
-def package_versions() -> dict[str, str]:
-    versions = {}
-    for names in [*((name,) for name in PACKAGES), *TWINS]:
-        for name in names:
+        Raises:
+            UserError: If it can't be read, is of another format or a newer version, or a record is impossible; the
+                message names the record and the field.
+        """
+        document = read_json(path)
+        if not isinstance(document, dict) or document.get('format') != FORMAT:
+            raise UserError(f'{path} is no file of records: it should be an object with "format": "{FORMAT}"')
+        if document.get('version') not in range(1, VERSION + 1):
+            raise UserError(
+                f'{path} has version {document.get("version")!r} of the format of records, and this program reads '
+                f'versions up to {VERSION}: use a release of mmfasternet that fits the file'
+            )
+        try:
+            check_machine(document.get('machine'))
+        except ValueError as error:
+            raise UserError(f'{path}: "machine": {error}') from error
+        if not isinstance(document.get('records'), list):
+            raise UserError(f'{path}: "records" should be a list, but is {document.get("records")!r}')
+        try:
+            document = upgrade(document)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f'{path}: a record of version 1 is impossible ({type(error).__name__}: {error})') from error
+        for index, record in enumerate(document['records']):
             try:
-                versions[name] = metadata.version(name)
-                break
-            except metadata.PackageNotFoundError:
-                continue
-    return versions
+                check_record(record)
+            except ValueError as error:
+                name = record.get('row', '?') if isinstance(record, dict) else '?'
+                raise UserError(f'{path}: record {index} ({name!r}): {error}') from error
+        return cls(document['machine'], path, document['records'])
 
+    @classmethod
+    def open(cls, path: str | Path, device: str = 'cpu') -> 'Records':
+        """Open a file to add what is measured on this machine; a missing one is created at once.
 
-def provenance() -> dict:
-    """When, from which commit and by which command a record is made.
+        Args:
+            path: The file.
+            device: Where models run, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
 
-    Returns:
-        ``date`` (ISO 8601, UTC), ``commit`` (with '+' after it where files differ from it; None outside a clone) and
-        ``command``.
+        Returns:
+            The records.
 
-    Example:
-        >>> sorted(provenance())
-        ['command', 'commit', 'date']
-    """
-    command = ' '.join([os.path.relpath(sys.argv[0]) if sys.argv[0].startswith('/') else sys.argv[0], *sys.argv[1:]])
-    return dict(
-        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        commit=commit(),
-        command=command.replace(str(Path.home()), '~'),
-    )
+        Raises:
+            UserError: If it can't be read or written, or belongs to another machine.
+        """
+        machine = describe_machine(device)
+        if not Path(path).exists():
+            records = cls(machine, path)
+            # At once, so that a file that can't be written is an error before the first measurement.
+            records.save()
+            return records
+        records = cls.read(path)
+        if records.machine['id'] != machine['id']:
+            raise UserError(
+                f'{path} was taken on another machine, or with other packages ({records.machine["label"]}; this is '
+                f'{machine["label"]}). Write to another file; tools/benchmark/compare.py takes both'
+            )
+        return records
 
+    def of_kind(self, kind: str, **where: Any) -> list[dict]:
+        """The records of a kind.
 
-def commit() -> str | None:
-    def git(*words: str) -> str:
-        folder = Path(__file__).parent
-        return subprocess.run(
-            ['git', '-C', str(folder), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        Args:
+            kind: One of those that docs/records.md lists.
+            where: Values that their fields must have.
 
-    try:
-        # A plain install lies in nobody's clone, or in one of another project.
-        if not git('ls-files', Path(__file__).name):
-            return None
-        # Records and pictures that the command itself writes don't make the code another.
-        changed = git('status', '--porcelain', '--untracked-files=no', '--', ':/mmfasternet', ':/configs', ':/tools')
-        return git('rev-parse', '--short=10', 'HEAD') + ('+' if changed else '')
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        Returns:
+            The records, in their order.
+        """
+        wanted = dict(where, kind=kind)
+        return [record for record in self.records if all(record.get(key) == value for key, value in wanted.items())]
+
+    def find(self, kind: str, row: str, **where: Any) -> dict | None:
+        """The record of a measurement, if there is one.
+
+        Args:
+            kind: Its kind.
+            row: What was measured.
+            where: Values that its fields must have.
+
+        Returns:
+            The first such record, or None.
+        """
+        return next(iter(self.of_kind(kind, row=row, **where)), None)
+
+    def add(self, record: dict) -> dict:
+        """Add a record, or replace that of the same measurement, with its date, commit and command, and save the file.
+
+        Args:
+            record: Everything that its kind asks for except date, commit and command.
+
+        Returns:
+            The complete record.
+
+        Raises:
+            ValueError: If a field is missing or impossible.
+            UserError: If the file can't be written.
+        """
+        record = {**record, **provenance()}
+        check_record(record)
+        same = {key: record.get(key) for key in KINDS[record['kind']].identity}
+        old = self.find(record['kind'], record['row'], **same)
+        if old is None:
+            self.records.append(record)
+        else:
+            self.records[self.records.index(old)] = record
+        self.save()
+        return record
+
+    def save(self) -> None:
+        """Write the file, completely or not at all.
+
+        Raises:
+            UserError: If it can't be written.
+        """
+        if self.path is not None:
+            write_json(self.path, dict(format=FORMAT, version=VERSION, machine=self.machine, records=self.records))
 
 
 def read_json(path: str | Path) -> Any:
@@ -172,7 +172,7 @@ def read_json(path: str | Path) -> Any:
         What it holds.
 
     Raises:
-        UserError: If it is not there, or is no JSON, for instance cut in half.
+        UserError: If it is missing, or is no JSON, for instance cut in half.
 
     Example:
         >>> from mmfasternet.files import write_json
@@ -183,117 +183,8 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
-        raise UserError(f'can not read {path} ({error.strerror or error})') from error
-    except ValueError as error:
+        raise UserError(f'cannot read {path} ({error.strerror or error})') from error
+    except (RecursionError, ValueError) as error:
         raise UserError(
             f'{path} is not JSON, or was cut off ({error}); take it from its source again, or remove it'
         ) from error
-
-
-def read_records(path: str | Path) -> dict:
-    """Read a file of records, and check each.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The document.
-
-    Raises:
-        UserError: If it can't be read, is of another kind or a newer version, or a record is impossible; the message
-            names the record and the field.
-
-    Example:
-        >>> from mmfasternet.files import write_json
-        >>> path = write_json('example.json', new_document(describe_machine('cpu', 2)))
-        >>> read_records(path)['version']
-        1
-    """
-    document = read_json(path)
-    if not isinstance(document, dict) or document.get('format') != FORMAT:
-        raise UserError(f'{path} is no file of records: it should be an object with "format": "{FORMAT}"')
-    if document.get('version') != VERSION:
-        raise UserError(
-            f'{path} has version {document.get("version")!r} of the format of records, and this program reads '
-            f'version {VERSION}: take a release of mmfasternet that fits the file'
-        )
-    machine, records = document.get('machine'), document.get('records')
-    if not isinstance(machine, dict) or not all(isinstance(machine.get(key), str) for key in ('id', 'label')):
-        raise UserError(f'{path}: "machine" should be an object with the texts "id" and "label", but is {machine!r}')
-    if not isinstance(records, list):
-        raise UserError(f'{path}: "records" should be a list, but is {records!r}')
-    for index, record in enumerate(records):
-        try:
-            check_record(record)
-        except ValueError as error:
-            name = record.get('row', '?') if isinstance(record, dict) else '?'
-            raise UserError(f'{path}: record {index} ({name!r}): {error}') from error
-    return document
-
-
-def check_record(record: Any) -> None:
-    if not isinstance(record, dict):
-        raise ValueError(f'should be an object, but is {record!r}')
-    kind = record.get('kind')
-    if kind not in KINDS:
-        raise ValueError(f'"kind" should be one of {", ".join(KINDS)}, but is {kind!r}')
-    for key in ('row', 'label', 'date'):
-        check(record, key, 'a text', is_text)
-    if kind == 'complexity':
-        for key in ('params', 'trainable', 'flops_full', 'flops_paper'):
-            check(record, key, 'a whole number, 0 or more', is_count)
-    if kind == 'classifier':
-        for key in ('params', 'params_conv_fc', 'flops', 'flops_conv_fc'):
-            check(record, key, 'a whole number, 0 or more', is_count)
-    if kind == 'ap':
-        for key in ('box_ap', 'mask_ap'):
-            check(record, key, 'percent points from 0 to 100', is_percent)
-    if kind == 'latency':
-        check(record, 'scope', f'one of {", ".join(SCOPES)}', lambda value: value in SCOPES)
-        for key in ('path', 'precision'):
-            check(record, key, 'a text', is_text)
-        for key in ('threads', 'batch'):
-            check(record, key, 'a whole number', is_count)
-        for key in ('median_ms', 'p90_ms', 'throughput'):
-            check(record, key, 'a number above 0', is_positive)
-        check(record, 'quartiles_ms', 'two numbers above 0', lambda value: is_list(value, 2, is_positive))
-        check(record, 'shape', 'height and width', lambda value: is_list(value, 2, is_count))
-        check(record, 'flags', 'a list of texts', lambda value: is_list(value, None, is_text))
-    if kind == 'profile':
-        check(record, 'parts', 'an object of shares', lambda value: isinstance(value, dict) and value != {})
-    if kind == 'study':
-        check(record, 'study', 'a text', is_text)
-        check(record, 'settings', 'an object of settings', lambda value: isinstance(value, dict))
-        check(record, 'figures', 'an object of figures', lambda value: isinstance(value, dict) and value != {})
-    if kind == 'training':
-        for key in ('held_mib', 'median_ms'):
-            check(record, key, 'a number above 0', is_positive)
-
-
-def check(record: dict, key: str, expected: str, is_fine: Callable[[Any], bool]) -> None:
-    if not is_fine(record.get(key)):
-        raise ValueError(f'"{key}" should be {expected}, but is {record.get(key)!r}')
-
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ''
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_positive(value: Any) -> bool:
-    return is_number(value) and value > 0
-
-
-def is_percent(value: Any) -> bool:
-    return is_number(value) and 0 <= value <= 100
-
-
-def is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def is_list(value: Any, length: int | None, is_fine: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and length in (None, len(value)) and all(map(is_fine, value))

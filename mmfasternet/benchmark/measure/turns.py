@@ -1,0 +1,262 @@
+"""The clock: models take turns, every run is synchronized and its time kept, and the times are summarized."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mmfasternet.errors import UserError
+
+__all__ = [
+    'Clock',
+    'Contender',
+    'is_tie',
+    'progress_bar',
+    'rotate',
+    'summarize',
+    'take_turn',
+    'time_in_turns',
+    'timed_runs',
+    'use_threads',
+]
+
+_Key = TypeVar('_Key')
+
+# Share of the median by which the quartiles may differ, and share of its highest value by which the clock may fall.
+_MAX_SPREAD = 0.1
+# Load by other programs, in threads, that is not flagged.
+_MAX_FOREIGN_LOAD = 0.5
+# Counted runs in a turn, at most.
+_MOST_RUNS = 50
+# Medians that lie no further apart, as a share of the larger, are a tie.
+_TIE = 0.05
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How long a turn lasts: a time, within a least and a largest number of runs.
+
+    Args:
+        device: Where the models run, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
+        warmup_s: Seconds of runs that are not counted, at least one run. Defaults to 0.15.
+        turn_s: Seconds of runs that are. Defaults to 0.2.
+        least_runs: Counted runs in a turn, at least. Defaults to 2.
+    """
+
+    device: str = 'cpu'
+    warmup_s: float = 0.15
+    turn_s: float = 0.2
+    least_runs: int = 2
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to time.
+
+    Args:
+        label: What tables, plots and errors call it.
+        run: Called for one run; a turn returns what its last run returned.
+        batch: Images, or whatever its throughput counts, in a run. Defaults to 1.
+        context: Makes the context of a turn. Defaults to ``torch.inference_mode``.
+        figures: More fields of its record. Defaults to {}.
+    """
+
+    label: str
+    run: Callable[[], Any]
+    batch: int = 1
+    context: Callable[[], AbstractContextManager] = torch.inference_mode
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def rotate(items: Sequence[_Key], rounds: int) -> Iterator[tuple[int, _Key]]:
+    """The order of turns: in each round all items, the first of which changes, so that none always follows the same."""
+    for number in range(rounds):
+        first = number % len(items)
+        for item in (*items[first:], *items[:first]):
+            yield number, item
+
+
+def take_turn(contender: Contender, clock: Clock) -> tuple[dict, Any]:
+    """Warm up, then time runs, each of them synchronised."""
+    state = dict(
+        load_average=round(os.getloadavg()[0], 2),
+        clock_mhz=_clock_mhz(clock.device),
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+    )
+    try:
+        with contender.context():
+            timed_runs(contender.run, clock.device, clock.warmup_s, 1)
+            times, output = timed_runs(contender.run, clock.device, clock.turn_s, clock.least_runs)
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            f'{contender.label} does not fit into the memory of {clock.device}; use a smaller batch or image'
+        ) from error
+    except RuntimeError as error:
+        if 'not implemented for' in str(error):
+            raise UserError(f'{contender.label} cannot run in this precision on {clock.device}: {error}') from error
+        raise
+    return dict(times_ms=[round(1000 * seconds, 4) for seconds in times], **state), output
+
+
+def time_in_turns(
+    contenders: Mapping[_Key, Contender],
+    clock: Clock,
+    rounds: int,
+    threads: int,
+    after_round: Callable[[], Any] | None = None,
+) -> dict[_Key, dict]:
+    """Time contenders that are all in memory, in turns.
+
+    Args:
+        contenders: Key → what to time.
+        clock: How long a turn lasts.
+        rounds: Turns of each.
+        threads: Threads of torch on the CPU.
+        after_round: Called at the end of each round. Defaults to None.
+
+    Returns:
+        Key → the contender's own figures and those of :func:`summarize`.
+
+    Raises:
+        UserError: If one does not fit into the device's memory, or the device can't run it in this precision.
+
+    Example:
+        >>> relu = Contender('ReLU', lambda: torch.rand(2, 8, 16, 16).relu(), batch=2)
+        >>> time_in_turns(dict(relu=relu), Clock(turn_s=0.01), rounds=2, threads=1)['relu']['median_ms'] > 0
+        True
+    """
+    turns: dict[_Key, list[dict]] = {key: [] for key in contenders}
+    with use_threads(threads):
+        for place, (_, key) in enumerate(rotate(list(contenders), rounds), start=1):
+            turns[key].append(take_turn(contenders[key], clock)[0])
+            if after_round and place % len(contenders) == 0:
+                after_round()
+    # Building models keeps all cores busy, which is in the load average for a minute.
+    return {
+        key: contender.figures | summarize(turns[key], clock.device, contender.batch, os.cpu_count())
+        for key, contender in contenders.items()
+    }
+
+
+def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) -> dict:
+    """Summarize all rounds of a measurement.
+
+    Args:
+        rounds: What :func:`take_turn` returned.
+        device: Where they ran.
+        batch: Images in a run.
+        busy_threads: Threads that this program itself keeps busy before and during the rounds.
+
+    Returns:
+        ``median_ms``, ``p90_ms``, ``quartiles_ms``, ``throughput``, ``flags`` and ``rounds``, see docs/records.md.
+
+    Example:
+        >>> turn = dict(times_ms=[1.0, 2.0, 3.0], load_average=0.5, clock_mhz=None)
+        >>> summarize([turn], 'cpu', 1, 2)['median_ms']
+        2.0
+    """
+    times = np.concatenate([turn['times_ms'] for turn in rounds])
+    low, median, high, p90 = (round(float(value), 4) for value in np.percentile(times, (25, 50, 75, 90)))
+    flags = []
+    if high - low > _MAX_SPREAD * median:
+        flags.append(f'the quartiles lie {(high - low) / median:.0%} of the median apart: the machine was busy')
+    foreign_load = max(turn['load_average'] for turn in rounds) - busy_threads
+    if device == 'cpu' and foreign_load > _MAX_FOREIGN_LOAD:
+        flags.append(f'the load average was {foreign_load:.1f} above the threads in use: something else ran')
+    clocks = [turn['clock_mhz'] for turn in rounds if turn['clock_mhz']]
+    if clocks and min(clocks) < (1 - _MAX_SPREAD) * max(clocks):
+        flags.append(f'the clock went from {max(clocks):.0f} down to {min(clocks):.0f} MHz')
+    return dict(
+        median_ms=median,
+        p90_ms=p90,
+        quartiles_ms=[low, high],
+        throughput=round(1000 * batch / median, 4),
+        flags=flags,
+        rounds=rounds,
+    )
+
+
+def is_tie(figures: dict, others: dict) -> bool:
+    """Whether two latencies leave open which is the shorter: medians within 5 %, or quartiles that overlap.
+
+    Args:
+        figures: With ``median_ms`` and ``quartiles_ms``, see docs/records.md.
+        others: The same.
+
+    Returns:
+        Whether neither is called faster.
+
+    Example:
+        >>> is_tie(dict(median_ms=1.0, quartiles_ms=[0.9, 1.1]), dict(median_ms=2.0, quartiles_ms=[1.8, 2.2]))
+        False
+    """
+    (low, high), (other_low, other_high) = figures['quartiles_ms'], others['quartiles_ms']
+    medians = figures['median_ms'], others['median_ms']
+    return max(medians) - min(medians) <= _TIE * max(medians) or (low <= other_high and other_low <= high)
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Let torch use this many threads on the CPU, and afterwards as many as before.
+
+    Args:
+        count: Number of threads.
+
+    Example:
+        >>> with use_threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def progress_bar() -> Progress:
+    """A progress bar on standard error, with the number of finished parts and the time left.
+
+    Returns:
+        rich's progress bar, a context manager.
+    """
+    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, TextColumn('left:'), TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) -> tuple[list[float], Any]:
+    """Seconds of runs, of which there are as many as take that long, and the last output."""
+    times: list[float] = []
+    while len(times) < least or (sum(times) < seconds and len(times) < _MOST_RUNS):
+        start = time.perf_counter()
+        output = run()
+        if device.startswith('cuda'):
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return times, output
+
+
+def _clock_mhz(device: str) -> float | None:
+    """The mean clock of the cores, or the GPU's; None where the machine doesn't say."""
+    if device.startswith('cuda'):
+        try:
+            return float(torch.cuda.clock_rate(device))
+        except (ImportError, RuntimeError):
+            return None
+    try:
+        text = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        return None
+    clocks = [float(value) for value in re.findall(r'^cpu MHz\s*: ([\d.]+)', text, re.MULTILINE)]
+    return round(sum(clocks) / len(clocks)) if clocks else None

@@ -1,0 +1,112 @@
+"""Where and how something was measured: the machine, and the command, date and commit."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+__all__ = ['describe_machine', 'machine_id', 'provenance']
+
+_PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
+# Each line is one package, by its name in either package set.
+_TWINS = (
+    ('onedl-mmengine', 'mmengine'),
+    ('onedl-mmcv', 'mmcv'),
+    ('onedl-mmdetection', 'mmdet'),
+    ('onedl-mmsegmentation', 'mmsegmentation'),
+    ('onedl-mmpretrain', 'mmpretrain'),
+)
+# Machines that agree in these fields are one. Its label, and what may change from run to run, are not among them.
+_IDENTITY = ('device', 'device_name', 'cpu', 'cores', 'system', 'python', 'packages', 'cuda', 'cudnn')
+
+
+def describe_machine(device: str = 'cpu') -> dict:
+    """What a reader must know about the machine to judge a latency.
+
+    Args:
+        device: Where the models run, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
+
+    Returns:
+        The fields that docs/records.md lists under *Machine*. Equal machines have equal ids.
+
+    Example:
+        >>> describe_machine()['device']
+        'cpu'
+    """
+    cpu = _cpu_name()
+    name = torch.cuda.get_device_name(device) if device.startswith('cuda') else cpu
+    machine = dict(
+        label=name,
+        device=device,
+        device_name=name,
+        cpu=cpu,
+        cores=os.cpu_count(),
+        memory_gb=round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
+        system=f'{platform.system()} {platform.machine()}',
+        python=platform.python_version(),
+        packages=_package_versions(),
+    )
+    if device.startswith('cuda'):
+        machine.update(cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
+    return dict(id=machine_id(machine), **machine)
+
+
+def machine_id(machine: dict) -> str:
+    """What tells machines apart: device, CPU, system, packages; not memory, which varies on a virtual machine."""
+    known = {key: machine[key] for key in _IDENTITY if key in machine}
+    return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def provenance() -> dict:
+    """When, from which commit (None outside a clone, with '+' if the code differs) and by which command."""
+    program = sys.argv[0]
+    command = ' '.join([os.path.relpath(program) if program.startswith('/') else program, *sys.argv[1:]])
+    return dict(
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        commit=_commit(),
+        command=command.replace(str(Path.home()), '~'),
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.machine()
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for names in [*((name,) for name in _PACKAGES), *_TWINS]:
+        for name in names:
+            try:
+                versions[name] = metadata.version(name)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return versions
+
+
+def _commit() -> str | None:
+    def git(*words: str) -> str:
+        command = ['git', '-C', str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # A plain install is in no clone, or in that of another project.
+        if not git('ls-files', Path(__file__).name):
+            return None
+        # Records and figures that the command itself writes don't change the code.
+        changed = git('status', '--porcelain', '--untracked-files=no', '--', ':/mmfasternet', ':/configs', ':/tools')
+        return git('rev-parse', '--short=10', 'HEAD') + ('+' if changed else '')
+    except (OSError, subprocess.CalledProcessError):
+        return None

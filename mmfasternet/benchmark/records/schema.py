@@ -1,0 +1,298 @@
+"""What a record holds, kind by kind: the fields, their units, and which of them tell two measurements apart.
+
+Records are checked against this schema, and docs/records.md is generated from it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ['FORMAT', 'KINDS', 'SCOPES', 'VERSION', 'check_machine', 'check_record', 'schema_page']
+
+FORMAT, VERSION = 'mmfasternet-records', 2
+SCOPES = ('backbone', 'detector', 'end2end')
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What a value must be, in words and as a function."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ''
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_list(value: Any, length: int | None, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and length in (None, len(value)) and all(map(holds, value))
+
+
+_TEXT = _Check('a text', _is_text)
+_TEXT_OR_NULL = _Check('a text or null', lambda value: value is None or _is_text(value))
+_COUNT = _Check('an integer, 0 or more', _is_count)
+_POSITIVE = _Check('a number above 0', _is_positive)
+_PERCENT = _Check('percent points from 0 to 100', lambda value: _is_number(value) and 0 <= value <= 100)
+_SHAPE = _Check('height and width', lambda value: _is_list(value, 2, _is_count))
+_QUARTILES = _Check('two numbers above 0', lambda value: _is_list(value, 2, _is_positive))
+_TEXTS = _Check('a list of texts', lambda value: _is_list(value, None, _is_text))
+_OBJECT = _Check('an object', lambda value: isinstance(value, dict))
+_FILLED = _Check('an object that is not empty', lambda value: isinstance(value, dict) and value != {})
+_SCOPE = _Check(f'one of {", ".join(SCOPES)}', lambda value: value in SCOPES)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of a record."""
+
+    names: str
+    unit: str
+    text: str
+    check: _Check | None = None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of records."""
+
+    text: str
+    fields: tuple[_Field, ...]
+    identity: tuple[str, ...]
+
+
+_MACHINE = (
+    _Field('id', '', 'equal for equal machines', _TEXT),
+    _Field('label', '', 'what tables and plots call it', _TEXT),
+    _Field('device device_name', '', '`cpu` or a GPU such as `cuda:0`, and its name'),
+    _Field('cpu cores memory_gb', '', 'its CPU; the memory is not part of the id'),
+    _Field('system python packages', '', 'operating system, Python, and name → version of the packages'),
+    _Field('cuda cudnn', '', 'with a GPU'),
+)
+_LATENCIES = (
+    _Field('median_ms p90_ms', 'ms', 'over all timed runs of all rounds', _POSITIVE),
+    _Field('quartiles_ms', 'ms', 'over all timed runs of all rounds', _QUARTILES),
+    _Field('throughput', 'images/s', '`batch` over the median', _POSITIVE),
+    _Field('rounds', '', 'per round: `times_ms`, `load_average` (1 minute, before the round), `clock_mhz`, `date`'),
+    _Field('flags', '', 'why the latency should be measured again; empty if nothing was noticed', _TEXTS),
+)
+
+KINDS = {
+    'complexity': _Kind(
+        'Parameters and FLOPs of a detector or segmentor.',
+        (
+            _Field('shape', 'pixels', 'height and width of the image'),
+            _Field('params trainable', '1', 'all parameters; those that training changes', _COUNT),
+            _Field('flops_full', 'multiply-adds', 'every operator that multiplies and adds', _COUNT),
+            _Field('flops_paper', 'multiply-adds', 'as the FasterNet paper counts', _COUNT),
+            _Field('activations', 'elements', 'outputs of convolutions and matrix products'),
+            _Field(
+                'parts',
+                '',
+                'the same per part: `backbone`, `neck`, then `rpn`, `box_head` and `mask_head` of a two-stage '
+                'detector, `head` of a one-stage detector, `transformer` of a DETR, or `decode_head` and '
+                '`auxiliary_head` of a segmentor',
+            ),
+        ),
+        ('shape',),
+    ),
+    'classifier': _Kind(
+        'Parameters and FLOPs of a classifier.',
+        (
+            _Field('shape', 'pixels', 'height and width of the image'),
+            _Field('params flops', '1, multiply-adds', 'of the complete classifier', _COUNT),
+            _Field('params_conv_fc flops_conv_fc', '1, multiply-adds', 'without its norms', _COUNT),
+        ),
+        ('shape',),
+    ),
+    'latency': _Kind(
+        'Latency of a backbone or detector.',
+        (
+            _Field(
+                'scope',
+                '',
+                '`backbone`; `detector`, with 1000 fixed proposals and 100 fixed RoIs, without NMS; `end2end`, with '
+                'NMS and masks pasted',
+                _SCOPE,
+            ),
+            _Field(
+                'path',
+                '',
+                '`reference`: the modules as they are trained; `folded`: batch norms and parallel branches folded; '
+                "`optimized`: FasterNet's `optimize_for_inference`; the last two are checked to compute the same",
+                _TEXT,
+            ),
+            _Field('backend', '', 'what ran it: `eager`, `compile`, `onnxruntime` or `openvino`', _TEXT),
+            _Field('provider', '', "ONNX Runtime's execution provider where one was named, else null", _TEXT_OR_NULL),
+            _Field(
+                'precision',
+                '',
+                '`fp32`, or `fp16` or `bf16` by autocast; `bf16` and `int8` also as a runtime computes',
+                _TEXT,
+            ),
+            _Field('device', '', '`cpu` or a GPU such as `cuda:0`'),
+            _Field('threads', '1', 'of torch, or of the runtime, on the CPU', _COUNT),
+            _Field('batch', '1', 'images at once', _COUNT),
+            _Field('checkpoint input', '', 'the weights, null if random; the image, or `noise`'),
+            _Field('shape', 'pixels', 'height and width of the image', _SHAPE),
+            _Field('padded', 'pixels', 'height and width of the tensor that the image lies in'),
+            *_LATENCIES,
+            _Field('detections', '1', 'of one image; null where the scope has none'),
+            _Field('folded', '1', 'batch norms folded into their neighbours'),
+            _Field(
+                'max_difference',
+                '1',
+                "largest difference from the reference path's feature maps in eager fp32 over the largest value of "
+                'the map; null on the reference path in eager PyTorch',
+            ),
+            _Field('arch contender', '', '`make engines`: the variant, and what runs it'),
+            _Field('flops', 'multiply-adds', '`make engines`: of the backbone'),
+            _Field('peak_gmacs', 'GMAC/s', '`make engines`: the fastest large matrix product between the rounds'),
+        ),
+        (
+            *('scope', 'path', 'backend', 'provider', 'precision', 'device', 'threads', 'batch', 'shape'),
+            *('checkpoint', 'input', 'contender'),
+        ),
+    ),
+    'ap': _Kind(
+        'Box and mask AP of a detector.',
+        (
+            _Field('box_ap mask_ap', 'percent points', 'with `…50` and `…75` where the test gave them', _PERCENT),
+            _Field('dataset checkpoint source', '', 'what was tested on what, null if unknown; the file of the test'),
+            _Field('seed epochs', '1', 'compare-trained: of the training'),
+            _Field('options', '', 'compare-trained: what overrode its config, null if nothing did'),
+            _Field(
+                'curves',
+                '',
+                'compare-trained: `loss`, pairs of iteration and training loss, and `box_ap` and `mask_ap`, pairs of '
+                'epoch and percent points on the validation data',
+            ),
+        ),
+        ('dataset', 'checkpoint', 'seed'),
+    ),
+    'profile': _Kind(
+        'Where the time of an optimized backbone goes.',
+        (
+            _Field('arch', '', 'the variant'),
+            _Field('shape threads', 'pixels, 1', 'the image, and threads of torch'),
+            _Field('parts', '1', 'kind of operator → its share of the time', _FILLED),
+        ),
+        ('shape', 'threads'),
+    ),
+    'training': _Kind(
+        'What a training step of a backbone costs.',
+        (
+            _Field('arch contender', '', 'the variant, and whose implementation or which recomputation'),
+            _Field('shape batch threads', 'pixels, 1, 1', 'the images, and threads of torch'),
+            _Field(
+                'held_mib',
+                'MiB',
+                'what the forward pass makes and holds for the backward pass, with outputs',
+                _POSITIVE,
+            ),
+            _Field('median_ms', 'ms', 'of a forward and a backward pass, models in turn', _POSITIVE),
+            _Field('quartiles_ms times_ms', 'ms', 'the same'),
+        ),
+        ('contender', 'shape', 'batch', 'threads'),
+    ),
+    'paper': _Kind(
+        "A measurement of one of the paper's experiments.",
+        (
+            _Field('experiment', '', 'its name, such as `operators`', _TEXT),
+            _Field('settings', '', 'what tells measurements of the `row` apart', _OBJECT),
+            _Field('figures', '', 'what was found, with the unit at the end of a name', _FILLED),
+        ),
+        ('experiment', 'settings'),
+    ),
+    'demo': _Kind(
+        'The outcome of `make demo` or `make demo-seg`.',
+        (_Field('figures', '', 'metrics from 0 to 1, and the seconds of each part', _FILLED),),
+        (),
+    ),
+}
+
+
+_KIND = _Check(f'one of {", ".join(KINDS)}', lambda value: isinstance(value, str) and value in KINDS)
+_COMMON = (
+    _Field('kind', '', 'one of the kinds below', _KIND),
+    _Field('row', '', "the name in the list of rows, or the config's own", _TEXT),
+    _Field('label', '', 'what tables and plots call it', _TEXT),
+    _Field('family config', '', 'of a backbone that is compared: the family whose colour it has, and its config'),
+    _Field('date', '', 'UTC', _TEXT),
+    _Field('commit', '', 'of this repository, followed by `+` if the code differed from it; null outside a clone'),
+    _Field('command', '', 'what was run'),
+)
+
+
+def check_record(record: Any) -> None:
+    """Make sure that a record has what its kind asks for."""
+    _check_fields(record, _COMMON)
+    _check_fields(record, KINDS[record['kind']].fields)
+
+
+def check_machine(machine: Any) -> None:
+    """Make sure that a file's machine has what it needs."""
+    _check_fields(machine, _MACHINE)
+
+
+def _check_fields(entry: Any, fields: tuple[_Field, ...]) -> None:
+    if not isinstance(entry, dict):
+        raise ValueError(f'should be an object, but is {entry!r}')
+    for field in fields:
+        for name in field.names.split():
+            if field.check and not field.check.holds(entry.get(name)):
+                raise ValueError(f'"{name}" should be {field.check.expected}, but is {entry.get(name)!r}')
+
+
+_PAGE = """# Records
+
+Generated from the schema that records are checked against; do not edit.
+
+Every figure in the tables, plots and pages of this project comes from a record. A file of records is one JSON object:
+`format`, which is `"{format}"`; `version`, {version}, which rises when a field changes its meaning (files of earlier
+versions are read); `machine`, where everything in the file was measured; and `records`, a list, each of one `kind`.
+
+Files of several machines go into one page: `tools/benchmark/compare.py --records mine.json yours.json`.
+
+## Machine
+
+{machine}
+
+## Every record
+
+{common}
+
+{kinds}
+"""
+
+
+def schema_page() -> str:
+    """The format of a file of records as a page in Markdown: docs/records.md.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> schema_page().splitlines()[0]
+        '# Records'
+    """
+    kinds = '\n\n'.join(f'## Kind `{name}`\n\n{kind.text}\n\n{_table(kind.fields)}' for name, kind in KINDS.items())
+    return _PAGE.format(format=FORMAT, version=VERSION, machine=_table(_MACHINE), common=_table(_COMMON), kinds=kinds)
+
+
+def _table(fields: tuple[_Field, ...]) -> str:
+    lines = [(', '.join(f'`{name}`' for name in field.names.split()), field.unit, field.text) for field in fields]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in [('field', 'unit', ''), ('---', '---', '---'), *lines])
