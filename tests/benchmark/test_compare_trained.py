@@ -1,4 +1,4 @@
-"""The study of backbones: its configs share one budget, it goes on where it was stopped, its report is arithmetic."""
+"""Backbones trained here: their configs share one budget, an interrupted run resumes, and the report is arithmetic."""
 
 import json
 import os
@@ -10,22 +10,17 @@ import time
 import pytest
 import torch
 from helpers import made_up
+from helpers.markdown import tables
 from helpers.project import ROOT, run_tool
 from mmengine.config import Config
 
-from mmfasternet.benchmark.comparison.trained import Study, is_recorded, learning_curves, only_one, run_study
-from mmfasternet.benchmark.comparison.trained_report import (
-    Outcome,
-    merge_seeds,
-    outcomes,
-    spread,
-    study_page,
-    verdict,
-    write_study,
-)
+from mmfasternet.benchmark.comparison.runs import TrainingPlan, learning_curves, training_lock
+from mmfasternet.benchmark.comparison.seeds import spread, verdict
+from mmfasternet.benchmark.comparison.trained import is_recorded, measure_trained
+from mmfasternet.benchmark.comparison.trained_report import merge_seeds, trained_page, write_trained
 from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, find_row
-from mmfasternet.benchmark.records.records import new_document, read_records
+from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.datasets import make_shapes
 from mmfasternet.engine.build import build_model
 from mmfasternet.engine.launch import Launcher
@@ -37,9 +32,12 @@ FIRST = TRAINED_ROWS[0]
 
 @pytest.mark.parametrize('row', TRAINED_ROWS, ids=lambda row: row.name)
 def test_configs_differ_in_the_backbone_alone(row):
-    base = Config.fromfile(ROOT / 'configs/demo/_base_study.py').to_dict()
+    base = Config.fromfile(ROOT / 'configs/demo/_base_trained.py').to_dict()
     config = Config.fromfile(row.config_path).to_dict()
     backbone, channels = config['model'].pop('backbone'), config['model']['neck'].pop('in_channels')
+    # The facts of a variant, which its config inherits and uses.
+    for name in ('backbone', 'channels', 'checkpoint'):
+        config.pop(name, None)
     assert set(config.pop('custom_imports')['imports']) >= set(base.pop('custom_imports')['imports'])
     assert config == base
     # From random weights, all of them trained, with no path dropped.
@@ -96,14 +94,14 @@ def test_launchers_that_do_not_fit(arguments, message):
         Launcher(**arguments)
 
 
-def test_curves_of_a_training_that_was_stopped_and_gone_on_with(tmp_path):
+def test_curves_of_a_training_that_was_interrupted_and_resumed(tmp_path):
     def log(time, lines, end=''):
         path = tmp_path / time / 'vis_data/scalars.json'
         path.parent.mkdir(parents=True)
         path.write_text(''.join(json.dumps(line) + '\n' for line in lines) + end)
 
     ap = {'coco/bbox_mAP': 0.25, 'coco/segm_mAP': 0.2, 'step': 1}
-    # Killed in iteration 3 while it wrote a line, gone on with from the checkpoint of iteration 2.
+    # Killed in iteration 3 while it wrote a line, resumed from the checkpoint of iteration 2.
     log('20260101_000000', [dict(loss=3.0, iter=1), dict(loss=2.0, iter=2), ap, dict(loss=9.0, iter=3)], '{"loss": 8')
     log('20260101_000100', [dict(loss=1.5, iter=3), dict(loss=1.0, iter=4), ap | {'coco/bbox_mAP': 0.5, 'step': 2}])
     assert learning_curves(tmp_path) == dict(
@@ -112,28 +110,23 @@ def test_curves_of_a_training_that_was_stopped_and_gone_on_with(tmp_path):
 
 
 def test_spread_across_backbones_and_between_seeds():
-    found = [
-        Outcome('A', (30.0, 31.0), (1.0, 1.0)),
-        Outcome('B', (40.0, 38.0), (2.0, 2.0)),
-        Outcome('C', (31.0,), (3.0,)),
-    ]
-    box = spread(found)
+    box = spread({'A': [30.0, 31.0], 'B': [40.0, 38.0], 'C': [31.0]})
     assert (box.across, box.seeds, box.ratio) == (8.5, 2.0, 4.25) and box.overlapping == [('A', 'C')]
-    assert spread(found, 'mask').ratio == float('inf')
+    assert spread({'A': [1.0, 1.0], 'B': [2.0, 2.0]}).ratio == float('inf')
     # Without two seeds, or two backbones, there is nothing to say.
-    assert spread([Outcome('A', (30.0,), ()), Outcome('B', (40.0,), ())]) is None
-    assert spread(found[:1]) is None
+    assert spread({'A': [30.0], 'B': [40.0]}) is None
+    assert spread({'A': [30.0, 31.0]}) is None
 
 
-def document(*aps):
+def records_of(*aps, **fields):
     """Two backbones with all that the report needs."""
     records = list(aps)
-    for name, giga, median in (('study_a', 10, 20.0), ('study_b', 11, 40.0)):
+    for name, giga, median in (('net_a', 10, 20.0), ('net_b', 11, 40.0)):
         count = made_up.complexity(name, giga)
         count['parts'] = dict(backbone=dict(params=9_000_000, flops_full=giga * 10**9))
         records.append(count)
-        records += [made_up.latency(name, median, scope=scope) for scope in ('backbone', 'detector', 'end2end')]
-    return dict(new_document(made_up.CPU), records=records)
+        records += [made_up.latency(name, median, scope=scope, **fields) for scope in SCOPES]
+    return Records(made_up.CPU, records=records)
 
 
 def ap(row, box, seed, day=1):
@@ -141,122 +134,149 @@ def ap(row, box, seed, day=1):
     return made_up.ap(row, box, box - 2, day, seed=seed, epochs=2, curves=curves)
 
 
-TWO_SEEDS = [ap('study_a', 50.0, 0), ap('study_b', 60.0, 0), ap('study_a', 52.0, 1), ap('study_b', 61.0, 1)]
+TWO_SEEDS = [ap('net_a', 50.0, 0), ap('net_b', 60.0, 0), ap('net_a', 52.0, 1), ap('net_b', 61.0, 1)]
 
 
 def test_report_of_two_seeds(tmp_path):
-    written = write_study(document(*TWO_SEEDS), tmp_path)
+    written = write_trained(records_of(*TWO_SEEDS), [], tmp_path)
     assert set(written) == {
-        'study.md',
+        'compare_trained.md',
         'index.html',
-        *(f'{name}.{form}' for name in ('study', 'curves', 'flops_latency') for form in ('png', 'svg')),
+        *(f'{name}.png' for name in ('compare_trained', 'curves', 'flops_latency')),
     }
-    text = written['study.md'].read_text()
-    assert (
-        '| study_a | 51.0 (50.0 – 52.0) | 49.0 (48.0 – 50.0) | 9.0 | 50.0 | 10.00 | 26.00 | 20.0 | 20.0 | 20.0 |'
-        in text
-    )
-    assert 'range over 9.5 points, the seeds of one backbone over 2.0 at most. The ratio is 4.8, at least the 3' in text
-    assert (
-        'study_a and study_b, with 10.00 and 11.00 G multiply-adds, take 20.0 and 40.0 ms: 2.00 times as long' in text
-    )
-    assert 'study_b achieves 275 G multiply-adds per second and study_a 500, 1.8 times as many' in text
-    svg = written['study.svg'].read_text()
-    assert 'study_a' in svg and 'Pareto front of the means' in svg
-    # The page has the means, and nothing of other people's.
+    page = written['compare_trained.md'].read_text()
+    cells = 'net_a', '51.0 (50.0 – 52.0)', '49.0 (48.0 – 50.0)', '9.0', '50.0', '10.00', '26.00', '20.0', '20.0', '20.0'
+    assert tables(page)[0][1] == list(cells)
+    assert 'span 9.5 points' in page and 'at most 2.0' in page and 'ratio is 4.8, at least the 3' in page
+    assert 'net_a and net_b, with 10.00 and 11.00 G multiply-adds, take 20.0 and 40.0 ms: 2.00 times as long.' in page
+    assert 'net_b achieves 275 G multiply-adds per second and net_a 500, 1.8 times as many' in page
+    # The page has the means, and nothing that others published.
     html = written['index.html'].read_text()
     assert '"box_range": [50.0, 52.0]' in html and 'mean of the seeds 0, 1' in html
     assert 'RTX 2080 Ti, Table 4' not in html and 'FasterNet-S' not in html
 
 
+def test_records_of_others_are_drawn_beside(tmp_path):
+    gpu = Records(made_up.GPU, records=records_of(*TWO_SEEDS, device='cuda:0').records)
+    gpu.records += [made_up.latency('net_c', 5.0, device='cuda:0'), ap('net_a', 99.0, 0, day=9)]
+    html = write_trained(records_of(*TWO_SEEDS), [gpu], tmp_path)['index.html'].read_text()
+    # Their latencies of the same backbones, but neither their AP nor other backbones.
+    assert 'NVIDIA Some GPU: backbone' in html and '"box_ap": 99.0' not in html
+    assert 'net_c' not in html
+    alone, beside = (trained_page(records_of(*TWO_SEEDS), others) for others in ([], [gpu]))
+    assert tables(alone) == tables(beside)
+
+
+def test_the_newest_latencies_stand_in_the_table():
+    records = records_of(*TWO_SEEDS)
+    records.records += [made_up.latency('net_a', 7.0, day=2, threads=1, scope=scope) for scope in SCOPES]
+    page = trained_page(records)
+    assert [line[-3:] for line in tables(page)[0][1:]] == [['7.00'] * 3, [''] * 3]
+    assert 'Some CPU, 1 thread, ' in page
+
+
+def test_a_tie_of_latencies_is_said():
+    text = trained_page(records_of(*TWO_SEEDS))
+    assert 'a tie' not in text
+    records = records_of(*TWO_SEEDS)
+    for record in records.of_kind('latency', row='net_b'):
+        record.update(median_ms=20.9, quartiles_ms=[20.8, 21.0])
+    assert 'take 20.0 and 20.9 ms: 1.04 times as long, a tie' in trained_page(records)
+
+
 def test_report_of_one_seed_says_what_it_lacks():
-    text = study_page(document(*TWO_SEEDS[:2]))
-    assert text.count('with one seed there is no spread to judge by') == 2 and '| study_b | 60.0 |' in text
+    page = trained_page(records_of(*TWO_SEEDS[:2]))
+    assert page.count('one seed alone says nothing') == 2
+    assert tables(page)[0][2][:2] == ['net_b', '60.0']
 
 
 def test_one_backbone_that_fails_does_not_tell_the_others_apart():
-    text = verdict(
-        [Outcome('A', (50.0, 51.0), ()), Outcome('B', (52.0, 53.0), ()), Outcome('C', (10.0, 10.0), ())], 'box'
-    )
+    text = verdict({'A': [50.0, 51.0], 'B': [52.0, 53.0], 'C': [10.0, 10.0]}, 'box')
     assert 'The ratio is 42.5, at least the 3' in text
-    assert 'due to C alone: without it the ratio is 2.0, **less than 3**, and the others can not all be told' in text
+    assert 'due to C alone: without it the ratio is 2.0, **less than 3**' in text
     # Twice as far apart as the ratio asks for.
-    text = verdict([Outcome(name, (base, base + 1.0), ()) for name, base in dict(A=50, B=56, C=10).items()], 'box')
+    text = verdict({name: [base, base + 1.0] for name, base in dict(A=50, B=56, C=10).items()}, 'box')
     assert 'Without C, the lowest, it is 6.0.' in text
 
 
 def test_seeds_that_overlap_are_named():
-    text = study_page(
-        document(ap('study_a', 50.0, 0), ap('study_b', 51.0, 0), ap('study_a', 52.0, 1), ap('study_b', 53.0, 1))
+    page = trained_page(
+        records_of(ap('net_a', 50.0, 0), ap('net_b', 51.0, 0), ap('net_a', 52.0, 1), ap('net_b', 53.0, 1))
     )
-    assert 'The ratio is 0.5, **less than** the 3' in text
-    assert 'Seeds overlap, so that nothing is said of the order, for study_a and study_b.' in text
+    assert 'The ratio is 0.5, **less than** the 3' in page
+    assert 'the order stays open, for net_a and net_b.' in page
 
 
 def test_seeds_are_merged_into_their_mean():
-    merged = [record for record in merge_seeds(document(*TWO_SEEDS))['records'] if record['kind'] == 'ap']
+    merged = merge_seeds(records_of(*TWO_SEEDS)).of_kind('ap')
     assert [(record['box_ap'], record['mask_range']) for record in merged] == [
         (51.0, [48.0, 50.0]),
         (60.5, [58.0, 59.0]),
     ]
-    assert outcomes(document(*TWO_SEEDS))[1] == Outcome('study_b', (60.0, 61.0), (58.0, 59.0))
 
 
 def test_nothing_to_draw_is_said(tmp_path):
-    with pytest.raises(UserError, match='nothing to draw .* no run is finished'):
-        write_study(document(), tmp_path)
+    with pytest.raises(UserError, match='nothing to draw'):
+        write_trained(records_of(), [], tmp_path)
 
 
 def test_records_of_another_budget_are_refused():
-    (run,) = Study((FIRST,), seeds=(0,), out_dir='nowhere').runs()
+    (run,) = TrainingPlan((FIRST,), seeds=(0,), out_dir='nowhere').runs()
     record = dict(kind='ap', row=FIRST.name, **run.budget())
-    assert is_recorded(run, dict(records=[record]))
-    assert not is_recorded(run, dict(records=[dict(record, seed=1)]))
-    with pytest.raises(UserError, match="another budget .*'epochs': 1.* name another --out-dir"):
-        is_recorded(run, dict(records=[dict(record, epochs=1)]))
-    (faster,) = Study((FIRST,), (0,), 'nowhere', {'optim_wrapper.optimizer.lr': 0.1, 'data_root': 'elsewhere/'}).runs()
+    assert is_recorded(run, Records({}, records=[record]))
+    assert not is_recorded(run, Records({}, records=[dict(record, seed=1)]))
+    with pytest.raises(UserError, match="another budget .*'epochs': 1.*--out-dir"):
+        is_recorded(run, Records({}, records=[dict(record, epochs=1)]))
+    options = {'optim_wrapper.optimizer.lr': 0.1, 'data_root': 'elsewhere/'}
+    (faster,) = TrainingPlan((FIRST,), (0,), 'nowhere', options).runs()
     with pytest.raises(UserError, match="another budget .*now it is .*'optim_wrapper.optimizer.lr': 0.1"):
-        is_recorded(faster, dict(records=[record]))
+        is_recorded(faster, Records({}, records=[record]))
 
 
-def test_a_study_of_nothing_is_refused():
+@pytest.mark.parametrize('trust', [False, True])
+def test_trust_reaches_training_and_test(trust):
+    (run,) = TrainingPlan((FIRST,), seeds=(0,), out_dir='nowhere', trust_checkpoint=trust).runs()
+    for command in (run.train_command(), run.test_command()):
+        assert ('--trust-checkpoint' in command) == trust
+
+
+def test_a_plan_of_nothing_is_refused():
     with pytest.raises(UserError, match='at least one backbone and one seed'):
-        Study((FIRST,), seeds=(), out_dir='nowhere')
+        TrainingPlan((FIRST,), seeds=(), out_dir='nowhere')
 
 
 def test_two_backbones_of_one_name_are_refused():
-    with pytest.raises(UserError, match='two backbones of a study are called FasterNet-T0'):
-        Study((FIRST, find_row('fasternet_t0')), seeds=(0,), out_dir='nowhere')
+    with pytest.raises(UserError, match='two backbones .*FasterNet-T0'):
+        TrainingPlan((FIRST, find_row('fasternet_t0')), seeds=(0,), out_dir='nowhere')
 
 
 def test_one_at_a_time(tmp_path, capsys):
-    """What another process holds, as the training of a killed study does, is waited for."""
+    """What another process holds, as the training of a killed run does, is waited for."""
     (tmp_path / 'lock').touch()
     holder = subprocess.Popen(['flock', tmp_path / 'lock', 'sh', '-c', 'echo held; sleep 1'], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b'held\n'
-    with only_one(tmp_path):
+    with training_lock(tmp_path):
         assert holder.wait(timeout=1) == 0
     assert 'waiting for' in capsys.readouterr().out
 
 
-def test_a_failing_training_ends_the_study_with_its_last_words(tmp_path, monkeypatch):
-    study = Study((FIRST,), seeds=(0,), out_dir=tmp_path)
+def test_a_folder_that_can_not_be_written_is_one_message():
+    with pytest.raises(UserError, match='/dev/null/out'), training_lock('/dev/null/out'):
+        pass
+
+
+def test_a_failing_training_ends_with_its_last_words(tmp_path, monkeypatch):
     words = [sys.executable, '-c', 'print("first"); print("error: the disk is full"); raise SystemExit(3)']
     monkeypatch.setattr(Launcher, 'train', lambda *_: words)
-    for name in ('generate', 'count_missing'):
+    for name in ('generate_data', 'measure_latencies'):
         monkeypatch.setattr(f'mmfasternet.benchmark.comparison.trained.{name}', lambda *_: None)
-    counted = dict(new_document({}), records=[dict(kind='complexity', row=FIRST.name, flops_full=1)])
-    monkeypatch.setattr('mmfasternet.benchmark.comparison.trained.open_document', lambda *_: counted)
-    monkeypatch.setattr('mmfasternet.benchmark.comparison.trained.measure_latencies', lambda *_: counted)
-    with pytest.raises(
-        UserError, match='FasterNet-T0, seed 0 ended with status 3: error: the disk is full .*train.log'
-    ):
-        run_study(study, Protocol(shape=(64, 96)))
+    with pytest.raises(UserError, match='FasterNet-T0, seed 0 .* 3: error: the disk is full .*train.log'):
+        measure_trained(TrainingPlan((FIRST,), seeds=(0,), out_dir=tmp_path), Protocol(shape=(64, 96)))
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_it_goes_on(tmp_path):
-    """Ctrl-C in the training, then SIGKILL of the study alone, then to the end: nothing twice, and nothing missing."""
+def test_interrupted_and_killed_it_resumes(tmp_path):
+    """Ctrl-C in the training, then SIGKILL of the program alone, then to the end: nothing twice, nothing missing."""
     command = [sys.executable, TOOL, '--quick', '--rows', FIRST.name]
     command += ['--cfg-options', 'train_cfg.max_epochs=6', 'default_hooks.checkpoint.max_keep_ckpts=6']
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
@@ -282,16 +302,16 @@ def test_stopped_and_killed_it_goes_on(tmp_path):
         return process.communicate()[0], process.returncode
 
     output, status = start_and(lambda pid: os.killpg(pid, signal.SIGINT), 'epoch_1.pth')
-    assert status == 1 and 'stopped; the same command goes on from here' in output
+    assert status == 1 and 'interrupted; the same command resumes' in output
     assert not (folder / 'epoch_6.pth').exists()
     _, status = start_and(lambda pid: os.kill(pid, signal.SIGKILL), 'epoch_2.pth')
     assert status == -signal.SIGKILL
     # The training lives: four more epochs take it longer than the next call takes to start, which waits for it.
     last = run_tool(*command, cwd=tmp_path)
     assert last.returncode == 0, last.stderr
-    assert 'waiting for the study, or the training' in last.stdout
+    assert 'waiting for' in last.stdout
 
-    records = read_records(tmp_path / 'work_dirs/compare_trained_quick/records.json')['records']
+    records = Records.read(tmp_path / 'work_dirs/compare_trained_quick/records.json').records
     assert [record['kind'] for record in records] == ['complexity', *['latency'] * 3, 'ap']
     assert [len(record['rounds']) for record in records if record['kind'] == 'latency'] == [1, 1, 1]
     curves = records[-1]['curves']
@@ -304,7 +324,7 @@ def test_stopped_and_killed_it_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_dry_run_resolves_every_step_on_coco(tmp_path):
-    """The generated pictures under COCO's names stand for COCO."""
+    """The generated images under COCO's names stand for COCO."""
     root = make_shapes(tmp_path / 'coco', num_train=2, num_val=1)
     for split in ('train', 'val'):
         (root / split).rename(root / f'{split}2017')
@@ -328,5 +348,5 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
     assert found.returncode == 1
     assert 'srun is not on the PATH' in found.stderr
     assert 'FasterNet-S, data for val' in found.stderr and 'instances_val2017.json missing' in found.stderr
-    assert ("device 'cuda:0' can not be used here" in found.stderr) != torch.cuda.is_available()
+    assert ("device 'cuda:0' cannot be used here" in found.stderr) != torch.cuda.is_available()
     assert 'slurm_train.sh gpu fasternet_s' in found.stdout

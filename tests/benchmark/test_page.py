@@ -4,10 +4,12 @@ import shutil
 from dataclasses import dataclass, field
 
 import pytest
-from helpers.made_up import ap, documents, latency
+from helpers.made_up import CPU, ap, latency, two_machines
 
+from mmfasternet.benchmark.comparison.collect import collect, pareto_front
 from mmfasternet.benchmark.comparison.report import write_report
-from mmfasternet.benchmark.report.table import collect, pareto_front
+from mmfasternet.benchmark.published.rows import ROWS
+from mmfasternet.benchmark.records import Records
 
 pytestmark = pytest.mark.page
 NASTY = '<b>mine</b> <script>alert(1)</script> $x$'
@@ -52,7 +54,7 @@ def records(tmp_path_factory):
         latency('mine', 700.0, label=NASTY, flags=['load of <i>3.1</i>'], command=NASTY, family=NASTY),
         ap('mine', 41.1, 38.0, label=NASTY),
     ]
-    return documents(tmp_path_factory.mktemp('records'), *mine, ap('fasternet_s', 39.5, 36.7))
+    return two_machines(tmp_path_factory.mktemp('records'), *mine, ap('fasternet_s', 39.5, 36.7))
 
 
 @pytest.fixture(scope='module')
@@ -102,13 +104,11 @@ def opened(open_page, index):
 
 def test_a_point_for_each_row_with_ap_on_each_machine(opened, records):
     rows = collect(records).rows
-    with_ap = [row for row in rows if row.ap]
-    assert len(with_ap) == 18
     # The user's own row was measured on one machine only.
-    assert opened.page.locator('#plot .scatterlayer .point').count() == len(opened.points()) == 2 * 17 + 1
-    assert opened.page.locator('#missing').inner_text() == (
-        'Not drawn, as no AP is known: FasterNet-T0, FasterNet-T1, FasterNet-T2.'
-    )
+    places = sum(len({group.machine for group in row.latencies}) for row in rows if row.ap)
+    assert opened.page.locator('#plot .scatterlayer .point').count() == len(opened.points()) == places
+    missing = opened.page.locator('#missing').inner_text()
+    assert missing.endswith(f': {", ".join(row.label for row in rows if not row.ap)}.')
 
 
 def test_published_and_measured_markers(opened):
@@ -159,20 +159,32 @@ def test_pareto_front_is_that_of_the_tables(opened):
     assert front == [points[index] for index in pareto_front([tuple(point) for point in points])]
 
 
-def test_machines_go_and_come(opened):
-    columns = opened.page.locator('#table thead th')
+def test_machines_go_and_come(opened, records):
+    columns, report = opened.page.locator('#table thead th'), collect(records)
     before = opened.page.locator('#plot .scatterlayer .point').count(), columns.count()
+    of_gpu = [group for group in report.groups if not group.threads]
+    drawn = sum(of_gpu[0] in row.latencies for row in report.rows if row.ap)
     opened.page.get_by_label('NVIDIA Some GPU', exact=True).uncheck()
-    assert opened.page.locator('#plot .scatterlayer .point').count() == before[0] - 17
-    assert columns.count() == before[1] - 2
+    assert opened.page.locator('#plot .scatterlayer .point').count() == before[0] - drawn
+    assert columns.count() == before[1] - len(of_gpu)
     assert not opened.page.get_by_role('heading', name='Machine: NVIDIA Some GPU').is_visible()
-    opened.page.get_by_label('Some CPU, 2 threads', exact=True).uncheck()
+    opened.page.get_by_label('Some CPU', exact=True).uncheck()
     assert opened.page.locator('#plot .scatterlayer .point').count() == 0
     assert '○ 39.9' in opened.column('Box AP')
     opened.page.get_by_label('NVIDIA Some GPU', exact=True).check()
-    opened.page.get_by_label('Some CPU, 2 threads', exact=True).check()
+    opened.page.get_by_label('Some CPU', exact=True).check()
     assert (opened.page.locator('#plot .scatterlayer .point').count(), columns.count()) == before
     assert '● 39.5' in opened.column('Box AP')
+
+
+def test_threads_of_one_machine_are_told_apart(open_page, tmp_path):
+    both = [latency('fasternet_s', 50.0), latency('fasternet_s', 90.0, threads=1)]
+    opened = open_page(write_report([Records(CPU, records=both)], tmp_path)['index.html'])
+    assert {point[1] for point in opened.points()} == {50, 90}
+    fronts = opened.page.evaluate(
+        "document.getElementById('plot').data.map(({name}) => name).filter(name => name.startsWith('Pareto'))"
+    )
+    assert {name.split(', ', 1)[1] for name in fronts} == {'Some CPU, 1 thread', 'Some CPU, 2 threads'}
 
 
 @pytest.mark.parametrize('title', ['Published latency', 'Box AP', 'Latency (ms): Some CPU'])
@@ -231,5 +243,6 @@ def test_fits_the_window(open_page, index, width):
 
 def test_published_alone(open_page, tmp_path):
     opened = open_page(write_report([], tmp_path)['index.html'])
-    assert opened.page.locator('#plot .scatterlayer .point').count() == 12
+    published = [row for row in ROWS if row.published and row.published.latency_ms]
+    assert opened.page.locator('#plot .scatterlayer .point').count() == len(published)
     assert opened.page.locator('#x option').all_inner_texts() == [PUBLISHED]

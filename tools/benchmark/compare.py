@@ -1,61 +1,60 @@
-"""The latency-vs-mAP comparison: count, measure, and draw one page, with the published figures beside.
-
-Every finished turn is saved at once. Stopped at any point, the same command goes on from there.
-"""
+"""Compare latency against published AP: count, measure, and draw one page with the published figures beside."""
 
 import argparse
-
-import rich
+from functools import partial
 
 from mmfasternet.benchmark.comparison.compare import compare
+from mmfasternet.benchmark.comparison.report import write_report
 from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.benchmark.published.rows import ROWS, find_row
-from mmfasternet.errors import UserError, one_sentence_errors, require_ops
+from mmfasternet.benchmark.records import Records
+from mmfasternet.benchmark.report.command import new_parser, run_command
+from mmfasternet.errors import UserError, exit_on_user_error, require_ops
+from mmfasternet.weights.reader import add_trust_checkpoint
 
-# Two cores take half an hour for the first, four minutes for the second.
-WHOLE = dict(shape=(800, 1280), rounds=3, warmup=1, runs=2)
-QUICK = dict(shape=(320, 512), rounds=1, warmup=1, runs=2)
+# Two cores take half an hour for the first, minutes for the second.
+COMPLETE = dict(shape=(800, 1280), rounds=3)
+QUICK = dict(shape=(320, 512), rounds=1)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='pictures of 320 × 512, one round')
+    parser = new_parser(__doc__, 'work_dirs/compare', 'images of 320 × 512, one round')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='rows or config files to compare; default: all rows')
     parser.add_argument('--device', default=Protocol.device, help='cpu, cuda:0, …; default: %(default)s')
-    parser.add_argument('--threads', type=int, help='threads of torch on the CPU; default: as many as torch takes')
+    parser.add_argument('--threads', type=int, help="torch's threads on the CPU; default: torch's own choice")
     parser.add_argument(
-        '--records', nargs='+', default=[], metavar='FILE', help='records of other machines, to draw too'
+        '--records', nargs='+', default=[], metavar='FILE', help='records of other machines to draw as well'
     )
     parser.add_argument(
-        '--ap', nargs='+', default=[], metavar='ROW=JSON', help='AP from the JSON that an earlier tools/test.py left'
+        '--ap', nargs='+', default=[], metavar='ROW=JSON', help='AP from the JSON of an earlier tools/test.py'
     )
     parser.add_argument(
         '--checkpoint', nargs='+', default=[], metavar='ROW=FILE', help='weights to test now with tools/test.py'
     )
-    parser.add_argument('--report-only', action='store_true', help='count and measure nothing, draw what is there')
-    parser.add_argument('--out-dir', help='default: work_dirs/compare, or work_dirs/compare_quick')
+    add_trust_checkpoint(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     require_ops()
-    out_dir = args.out_dir or ('work_dirs/compare_quick' if args.quick else 'work_dirs/compare')
-    protocol = Protocol(device=args.device, threads=args.threads, path='deploy', **(QUICK if args.quick else WHOLE))
-    try:
-        written = compare(
-            rows=[find_row(name) for name in args.rows] if args.rows else list(ROWS),
-            protocol=protocol,
-            out_dir=out_dir,
-            others=args.records,
-            metrics=pairs('--ap', args.ap),
-            checkpoints=pairs('--checkpoint', args.checkpoint),
-            measure=not args.report_only,
-        )
-    except KeyboardInterrupt:
-        raise SystemExit(f'compare: stopped; the same command goes on from here ({out_dir})') from None
-    for name, path in written.items():
-        rich.print(f'{name}: {path}')
+    others = [Records.read(path) for path in args.records]
+    bring_up_to_date = partial(
+        compare,
+        rows=[find_row(name) for name in args.rows] if args.rows else ROWS,
+        protocol=Protocol(
+            device=args.device, threads=args.threads, path='folded', **(QUICK if args.quick else COMPLETE)
+        ),
+        metrics=pairs('--ap', args.ap),
+        checkpoints=pairs('--checkpoint', args.checkpoint),
+        trust_checkpoint=args.trust_checkpoint,
+    )
+    run_command(
+        args,
+        bring_up_to_date,
+        lambda records, out_dir: write_report([records, *others], out_dir),
+        partial(bring_up_to_date, measure=False),
+    )
 
 
 def pairs(option: str, texts: list[str]) -> dict[str, str]:
@@ -67,5 +66,5 @@ def pairs(option: str, texts: list[str]) -> dict[str, str]:
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

@@ -1,66 +1,78 @@
-"""Whether every step of a study can be taken, found out without taking one."""
+"""Whether every step of a training plan can be taken, found out without taking one."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import rich
 from mmengine.config import ConfigDict
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.engine.build import build_model
 from mmfasternet.errors import UserError
 
-from .trained import Run, Study
+from .runs import Run, TrainingPlan
 
-__all__ = ['check_study']
+__all__ = ['dry_run']
 
 
-def check_study(study: Study) -> tuple[Table, list[str]]:
-    """Resolve every step of a study: configs, models, data, weights to start from, and the launcher.
+def dry_run(plan: TrainingPlan, protocol: dict[str, Any]) -> None:
+    """Print every step of a plan, then what is missing: configs, models, data, initial weights, launcher or device.
 
     Args:
-        study: What shall be trained.
+        plan: What shall be trained.
+        protocol: Arguments of the protocol by which latencies shall be taken.
 
-    Returns:
-        A table with a line for each backbone, and what is missing, sentences in the order of the steps; none if all is
-        there.
-
-    Example:
-        >>> from mmfasternet.benchmark.published.rows import find_row
-        >>> table, problems = check_study(Study((find_row('fasternet_t0'),), seeds=(0,), out_dir='work_dirs/compare_trained'))
-        >>> problems  # doctest: +SKIP
-        []
+    Raises:
+        UserError: If something is missing; the message lists it.
     """
-    problems = study.launcher.problems()
     table = Table('backbone', 'config', 'epochs', 'starts from', 'trains on', 'tested on')
-    for row in track(study.rows, 'models', transient=True):
-        run = Run(study, row, study.seeds[0])
+    problems = plan.launcher.problems()
+    for row in track(plan.rows, 'models', console=Console(stderr=True), transient=True):
         try:
-            config = run.config()
-            # Builds the model, without weights.
-            build_model(row.config_path, run.options)
+            problems += _check(Run(plan, row, plan.seeds[0]), table)
         except UserError as error:
             problems.append(f'{row.label}: {error}')
-            continue
-        weights = (config.model.backbone.get('init_cfg') or {}).get('checkpoint')
-        if weights and '://' not in weights and not Path(weights).is_file():
-            problems.append(f'{row.label} starts from {weights}, which is not there')
-        splits = {}
-        for split in ('train', 'val', 'test'):
-            files = list(data_paths(config[f'{split}_dataloader'].dataset))
-            splits[split] = str(files[0])
-            # Generated data is made when the study starts.
-            missing = [] if 'shapes' in config else [str(path) for path in files if not path.exists()]
-            if missing:
-                problems.append(f'{row.label}, data for {split}: {" and ".join(missing)} missing')
-        cells = (row.label, row.config, str(config.train_cfg.max_epochs), weights or 'random weights')
-        table.add_row(*map(escape, (*cells, splits['train'], splits['test'])))
-    return table, problems
+    try:
+        Protocol(**protocol)
+    except UserError as error:
+        problems.append(str(error))
+    commands = [command for run in plan.runs() for command in (run.train_command(), run.test_command())]
+    rich.print(table)
+    height, width = protocol['shape']
+    print(f'latencies: {", ".join(protocol["scopes"])} on {protocol["device"]}, images of {height} × {width} pixels')
+    print(*map(shlex.join, commands), sep='\n')
+    if problems:
+        raise UserError('\n- '.join(['this is missing:', *problems]))
+    print('nothing is missing')
 
 
-def data_paths(dataset: ConfigDict) -> Iterator[Path]:
-    """The annotations and folders that a data set of a config reads, through its wrappers."""
+def _check(run: Run, table: Table) -> Iterator[str]:
+    """What a run misses; its backbone becomes a line of the table."""
+    row, config = run.row, run.config()
+    # Builds the model, without weights.
+    build_model(row.config_path, run.options)
+    weights = (config.model.backbone.get('init_cfg') or {}).get('checkpoint')
+    if weights and '://' not in weights and not Path(weights).is_file():
+        yield f'{row.label} starts from {weights}, which does not exist'
+    splits = {}
+    for split in ('train', 'val', 'test'):
+        splits[split] = list(_data_paths(config[f'{split}_dataloader'].dataset))
+        # Generated data is made when training starts.
+        missing = [] if 'shapes' in config else [str(path) for path in splits[split] if not path.exists()]
+        if missing:
+            yield f'{row.label}, data for {split}: {" and ".join(missing)} missing'
+    cells = (row.label, row.config, config.train_cfg.max_epochs, weights or 'random weights')
+    table.add_row(*(escape(str(cell)) for cell in (*cells, splits['train'][0], splits['test'][0])))
+
+
+def _data_paths(dataset: ConfigDict) -> Iterator[Path]:
+    """The annotations and folders that a dataset of a config reads, through its wrappers."""
     while 'dataset' in dataset:
         dataset = dataset.dataset
     root = Path(dataset.get('data_root') or '')

@@ -1,26 +1,57 @@
 """Pieces of Markdown that the pages drawn from records share."""
 
+import html
+import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ['bullets', 'commits', 'dates', 'flagged', 'latency', 'milliseconds', 'origin', 'span', 'table']
+from mmfasternet.benchmark.records import Records
+
+__all__ = [
+    'bullets',
+    'commits',
+    'dates',
+    'escape_markdown',
+    'flagged',
+    'latency',
+    'milliseconds',
+    'origin',
+    'span',
+    'table',
+]
 
 
-def origin(document: dict) -> str:
-    """Where, when and from what the records of a document come.
+def origin(records: Records) -> str:
+    """Where, when and with what a file of records was taken.
 
     Args:
-        document: With records.
+        records: The file.
 
     Returns:
-        A sentence's beginning, without a full stop.
+        The beginning of a sentence, without a full stop.
 
     Example:
         >>> record = dict(date='2026-01-02T03:04:05+00:00', commit='0123456789')
-        >>> origin(dict(machine=dict(label='Some CPU, 2 threads'), records=[record]))
-        'Measured on Some CPU, 2 threads, 2026-01-02, commit 0123456789'
+        >>> origin(Records(dict(label='Some CPU'), records=[record]))
+        'Measured on Some CPU, 2026-01-02, commit 0123456789'
     """
-    records = document['records']
-    return f'Measured on {document["machine"]["label"]}, {dates(records)}, commit {commits(records)}'
+    taken = records.records
+    return f'Measured on {records.machine["label"]}, {dates(taken)}, commit {commits(taken)}'
+
+
+def escape_markdown(text: str) -> str:
+    """A text that Markdown shows as it is.
+
+    Args:
+        text: The text, in one line.
+
+    Returns:
+        The same with all that has a meaning in Markdown or HTML escaped.
+
+    Example:
+        >>> escape_markdown('a_b <c>')
+        'a\\\\_b &lt;c&gt;'
+    """
+    return re.sub(r'([\\`*_|~$\[\]#])', r'\\\1', html.escape(text, quote=False))
 
 
 def dates(records: Iterable[dict]) -> str:
