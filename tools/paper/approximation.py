@@ -1,24 +1,26 @@
-"""Approximation (the paper's Table 2): how well DWConv, GConv or PConv, with a PWConv behind, do what a Conv does.
+"""Approximation (the paper's Table 2): how well DWConv, GConv or PConv, followed by a PWConv, approximate a Conv.
 
-Takes any network and pictures. Without arguments, it is a ResNet-50 detector that is trained here on generated
-pictures, which takes two cores some minutes, on those pictures. Every finished fit is saved at once. Stopped at any
-point, the same command goes on from there.
+For any network and images. The default is a ResNet-50 detector that is trained here on generated images, which takes
+two cores some minutes, and these images.
 """
 
 import argparse
 from pathlib import Path
 
-from mmfasternet.benchmark.paper.command import new_parser, run_study
-from mmfasternet.errors import one_sentence_errors, require_ops
+from mmfasternet.benchmark.records import Records
+from mmfasternet.benchmark.report.command import new_parser, run_command
+from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
-    parser = new_parser(__doc__, 'approximation', 'a ResNet-18 and fits of one epoch, on a few pictures')
+    parser = new_parser(__doc__, 'work_dirs/paper/approximation', 'a ResNet-18, fits of one epoch on a dozen images')
     parser.add_argument('--config', help='config of any detector, segmentor or classifier')
-    parser.add_argument('--timm', metavar='NAME', help="timm's name of a classifier, instead of a config")
-    parser.add_argument('--checkpoint', help="path or address of its weights; default: timm's download")
-    parser.add_argument('--images', help='a folder of pictures; default: the generated pictures')
-    parser.add_argument('--count', type=int, default=200, help='how many of them at most; default: %(default)s')
+    parser.add_argument('--timm', metavar='NAME', help='name of a classifier in timm, instead of a config')
+    parser.add_argument('--checkpoint', help='path or URL of its weights; default: those that timm downloads')
+    add_trust_checkpoint(parser)
+    parser.add_argument('--images', help='a folder of images; default: the generated images')
+    parser.add_argument('--count', type=int, default=200, help='at most this many images; default: %(default)s')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds 0 to N - 1; default: %(default)s')
     return parser.parse_args()
 
@@ -26,23 +28,24 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     require_ops()
+    trust_checkpoints(args.trust_checkpoint)
     # Imported here, since they need what require_ops and the extra for drawing explain.
     from mmfasternet.benchmark.paper.approximation.measure import Plan, measure_approximation
-    from mmfasternet.benchmark.paper.approximation.report import write_approximation
-    from mmfasternet.benchmark.paper.subject import choose_subject, generated_pictures
-    from mmfasternet.engine.inference import find_pictures
+    from mmfasternet.benchmark.paper.approximation.report import REPORT
+    from mmfasternet.benchmark.paper.photographs import photographs
+    from mmfasternet.benchmark.paper.subject import choose_subject, generated_images
 
-    def measure(records: Path) -> dict:
-        images = list(find_pictures(args.images or generated_pictures(args.quick)))[: args.count]
+    def measure(path: Path) -> Records:
+        images = photographs(args.images or generated_images(args.quick))[: args.count]
         short = dict(seeds=(0,), pixels=64, epochs=1) if args.quick else dict(seeds=tuple(range(args.seeds)))
         plan = Plan(images, **short)
         default = 'trained_resnet18' if args.quick else 'trained_resnet50'
         subject = choose_subject(args.config, args.timm, args.checkpoint, default, args.quick)
-        return measure_approximation(subject, plan, records)
+        return measure_approximation(subject, plan, path)
 
-    run_study('approximation', args, measure, write_approximation)
+    run_command(args, measure, REPORT.write)
 
 
 if __name__ == '__main__':
-    with one_sentence_errors():
+    with exit_on_user_error():
         main()

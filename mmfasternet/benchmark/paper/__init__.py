@@ -1,1 +1,1 @@
-"""The paper's studies of PConv, each a function that measures into records and one that draws them."""
+"""The paper's experiments on PConv: a folder for each, with what measures it and what draws it."""

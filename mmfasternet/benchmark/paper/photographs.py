@@ -1,4 +1,4 @@
-"""Pictures that the studies look at: a user's own, or photographs that scikit-image brings along."""
+"""The images that an experiment looks at: a user's own, or photographs that come with scikit-image."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -9,20 +9,20 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mmfasternet.engine.inference import find_pictures
+from mmfasternet.datasets import find_images
 from mmfasternet.errors import UserError
 
-__all__ = ['PHOTOGRAPHS', 'photographs', 'read_square']
+__all__ = ['photographs', 'read_square']
 
-# The colour photographs that lie in its wheel; it would download others.
-PHOTOGRAPHS = ('astronaut.png', 'chelsea.png', 'coffee.png', 'motorcycle_left.png', 'rocket.jpg')
+# The color photographs in its wheel; it would download others.
+_PHOTOGRAPHS = ('astronaut.png', 'chelsea.png', 'coffee.png', 'motorcycle_left.png', 'rocket.jpg')
 
 
 def photographs(images: str | Path | None = None) -> list[Path]:
-    """Where the photographs lie.
+    """Find the photographs.
 
     Args:
-        images: A picture, or a folder of them. None means scikit-image's. Defaults to None.
+        images: An image, or a folder of images. None means those of scikit-image. Defaults to None.
 
     Returns:
         Their paths.
@@ -35,31 +35,19 @@ def photographs(images: str | Path | None = None) -> list[Path]:
         ['astronaut', 'chelsea']
     """
     if images is not None:
-        return list(find_pictures(images))
+        return list(find_images(images))
     if find_spec('skimage') is None:
         raise UserError(
-            'the photographs are those of scikit-image, which is not installed: pip install scikit-image, '
-            'or name a folder of your own with --images'
+            'the photographs come with scikit-image, which is not installed: pip install scikit-image, or give a '
+            'folder of your own with --images'
         )
     import skimage
 
-    return [Path(skimage.__file__).parent / 'data' / name for name in PHOTOGRAPHS]
+    return [Path(skimage.__file__).parent / 'data' / name for name in _PHOTOGRAPHS]
 
 
 def read_square(paths: Iterable[Path], pixels: int) -> Tensor:
-    """Read pictures as squares: the middle of each, made as large as wanted.
-
-    Args:
-        paths: Files.
-        pixels: Height and width in pixels.
-
-    Returns:
-        RGB of shape (N, 3, pixels, pixels), 0 to 255, uint8.
-
-    Example:
-        >>> read_square(photographs()[:1], 224).shape
-        torch.Size([1, 3, 224, 224])
-    """
+    """Read images, each cropped to its central square and resized: RGB of shape (N, 3, pixels, pixels), uint8."""
     squares = []
     for path in paths:
         with Image.open(path) as image:

@@ -1,17 +1,18 @@
-"""Redundancy of feature maps: correlations with known answers, the photographs, the page, and what is refused."""
+"""Redundancy of feature maps: correlations with known answers, the photographs, the network, and the page."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from helpers.markdown import tables
 from PIL import Image
 from torch import nn
 
 from mmfasternet.benchmark.paper.photographs import photographs, read_square
 from mmfasternet.benchmark.paper.redundancy.measure import Plan, best_correlations, measure_redundancy, shifted
-from mmfasternet.benchmark.paper.redundancy.report import redundancy_page, write_redundancy
-from mmfasternet.benchmark.paper.subject import Network, Subject, choose_subject, digest
+from mmfasternet.benchmark.paper.redundancy.report import REPORT
+from mmfasternet.benchmark.paper.subject import RGBNetwork, Subject, choose_subject, digest
 from mmfasternet.errors import UserError
 
 
@@ -20,16 +21,16 @@ class Twins:
 
     name = 'twins'
 
-    def build(self, trained: bool = True) -> Network:
+    def build(self, trained: bool = True) -> RGBNetwork:
         torch.manual_seed(0)
         conv = nn.Conv2d(3, 8, 3)
         if trained:
             conv.weight.data[4:] = -2 * conv.weight.data[:4]
-        return Network(nn.Sequential(conv), (0.0,), (255.0,), bgr=False)
+        return RGBNetwork(nn.Sequential(conv), (0.0,), (255.0,), bgr=False)
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     for index, pixels in enumerate(noise):
         Image.fromarray(pixels).save(tmp_path / f'{index}.png')
@@ -61,19 +62,24 @@ def test_shifted_maps_keep_their_values():
     assert torch.equal(moved, shifted(maps))
 
 
-def test_records_and_page(pictures, tmp_path):
-    plan, out = Plan(pictures, layer='0', pixels=32), tmp_path / 'out/records.json'
-    document = measure_redundancy(Twins(), plan, out)
+def test_records_and_page(images, tmp_path):
+    plan, out = Plan(images, layer='0', pixels=32), tmp_path / 'out/records.json'
+    records = measure_redundancy(Twins(), plan, out)
     trained, random = (
-        [record['figures'] for record in document['records'] if record['settings']['weights'] == weights]
+        [record['figures'] for record in records.records if record['settings']['weights'] == weights]
         for weights in ('trained', 'random')
     )
     assert all(value == 1 for figures in trained for value in figures['best_correlations'])
     assert all(value < 1 for figures in random for value in figures['best_correlations'])
     assert all(value < 0.9 for figures in trained for value in figures['best_correlations_shifted'])
-    page = redundancy_page(document)
-    assert 'Of the channels that vary, 100% are near copies of another' in page
-    written = write_redundancy(document, out.parent)
+    page = REPORT.page(records)
+    (table,) = tables(page)
+    summary = {row[0]: row[1:] for row in table[1:]}
+    assert summary['0, trained'] == ['1.00', '1.00 – 1.00', '100%', '0']
+    assert summary['**all, trained, each map shifted**'][2] == '0%'
+    # All channels have a near copy, which random weights have not.
+    assert 'Nothing that was measured here' in page
+    written = REPORT.write(records, out.parent)
     assert written['redundancy.md'].read_text() == page
     assert written['redundancy.png'].read_bytes().startswith(b'\x89PNG')
     before = out.read_bytes()
@@ -81,14 +87,26 @@ def test_records_and_page(pictures, tmp_path):
     assert out.read_bytes() == before
 
 
-def test_photographs(pictures):
+def test_what_speaks_against_redundancy_stands_first(images, tmp_path):
+    records = measure_redundancy(Twins(), Plan(images, layer='0', pixels=32), tmp_path / 'records.json')
+    swapped = dict(trained='random', random='trained')
+    for record in records.records:
+        record['settings']['weights'] = swapped[record['settings']['weights']]
+    section = REPORT.page(records).split('\n## ')[1]
+    assert 'With random weights 100% of the channels are near copies' in section and 'after the training 0%' in section
+    assert (
+        '0% of the channels of the trained network that vary are near copies of another, and 100% have none' in section
+    )
+
+
+def test_photographs(images):
     pytest.importorskip('skimage')
     bundled = photographs()
     assert all(path.is_file() for path in bundled)
     batch = read_square(bundled, 64)
     assert batch.shape == (len(bundled), 3, 64, 64) and batch.dtype == torch.uint8
     # The middle of a wide picture.
-    assert torch.equal(read_square(pictures[:1], 40)[0, :, :, 0], read_pixels(pictures[0])[:, :, 10])
+    assert torch.equal(read_square(images[:1], 40)[0, :, :, 0], read_pixels(images[0])[:, :, 10])
 
 
 def read_pixels(path) -> torch.Tensor:
@@ -96,8 +114,8 @@ def read_pixels(path) -> torch.Tensor:
 
 
 def test_network_gets_the_channels_and_scale_it_was_trained_with():
-    pictures = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 3, 1, 1)
-    out = Network(nn.Identity(), (1.0, 2.0, 3.0), (2.0,), bgr=True)(pictures)
+    images = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 3, 1, 1)
+    out = RGBNetwork(nn.Identity(), (1.0, 2.0, 3.0), (2.0,), bgr=True)(images)
     assert out.flatten().tolist() == [14.5, 9, 3.5]
 
 
@@ -117,12 +135,12 @@ def test_a_checkpoint_of_timm(tmp_path):
         subject.build()
 
 
-def test_refused(pictures, tmp_path):
-    with pytest.raises(UserError, match="no layer 'layer1'; it has 0"):
-        measure_redundancy(Twins(), Plan(pictures), tmp_path / 'a.json')
+def test_refused(images, tmp_path):
+    with pytest.raises(UserError, match="'layer1'; it has 0"):
+        measure_redundancy(Twins(), Plan(images), tmp_path / 'a.json')
     with pytest.raises(UserError, match='needs weights'):
         choose_subject('a.py', None, None, default='trained_resnet18')
-    with pytest.raises(UserError, match='needs the network that it is of'):
+    with pytest.raises(UserError, match='needs its network'):
         choose_subject(None, None, 'a.pth', default='trained_resnet18')
-    with pytest.raises(UserError, match='either by its config'):
+    with pytest.raises(UserError, match='either as --config'):
         choose_subject('a.py', 'resnet18', 'a.pth', default='trained_resnet18')

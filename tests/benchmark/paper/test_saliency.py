@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from helpers.markdown import tables
 
 from mmfasternet.benchmark.paper.saliency.measure import filters_of, measure_saliency, position_norms, salient_counts
-from mmfasternet.benchmark.paper.saliency.report import pooled_counts, saliency_page, write_saliency
+from mmfasternet.benchmark.paper.saliency.report import REPORT, pooled_counts
+from mmfasternet.benchmark.records import Records
 from mmfasternet.errors import UserError
 
 CENTRE = 4
@@ -59,13 +61,21 @@ def test_which_weights_count():
 
 
 def test_counts_and_page(checkpoint, tmp_path):
-    document = measure_saliency(checkpoint, 'made by hand', tmp_path / 'records.json')
-    assert pooled_counts(document, 'trained').tolist() == [0, 0, 0, 0, 60, 0, 0, 0, 20]
-    assert pooled_counts(document, 'random').sum() == 85
-    page = saliency_page(document)
-    assert 'the centre is salient in 60 of 80 (75.0%), more often than by chance' in page
-    assert 'Trained and random filters are told apart' in page
-    written = write_saliency(document, tmp_path)
+    records = measure_saliency(checkpoint, 'made by hand', tmp_path / 'records.json')
+    assert pooled_counts(records, 'trained').tolist() == [0, 0, 0, 0, 60, 0, 0, 0, 20]
+    assert pooled_counts(records, 'random').sum() == 85
+    page = REPORT.page(records)
+    positions, layers = tables(page)
+    assert positions[1][5] == '60 (75.0%)' and positions[1][9] == '20 (25.0%)'
+    assert [row[:4] for row in layers[1:]] == [
+        ['`backbone.a`', '60', '3', '100.0%'],
+        ['`backbone.b`', '25', '3', '0.0%'],
+    ]
+    assert 'In 60 of 80 trained filters (75.0%) the centre is salient, more often than by chance' in page
+    assert 'Trained and random filters differ' in page
+    section = page.split('\n## ')[1]
+    assert 'In 1 of 2 layers' in section and 'of 80 trained filters' not in section
+    written = REPORT.write(records, tmp_path)
     assert written['saliency.md'].read_text() == page
     assert written['saliency.png'].read_bytes().startswith(b'\x89PNG')
     before = (tmp_path / 'records.json').read_bytes()
@@ -73,19 +83,28 @@ def test_counts_and_page(checkpoint, tmp_path):
     assert (tmp_path / 'records.json').read_bytes() == before
 
 
-def test_random_weights_are_not_told_apart(tmp_path):
+def test_random_weights_do_not_differ(tmp_path):
     generator = torch.Generator().manual_seed(1)
     torch.save({'conv.weight': torch.randn(500, 16, 3, 3, generator=generator)}, tmp_path / 'random.pth')
-    page = saliency_page(measure_saliency(tmp_path / 'random.pth', 'random', tmp_path / 'records.json'))
-    assert 'are **not** told apart' in page
+    page = REPORT.page(measure_saliency(tmp_path / 'random.pth', 'random', tmp_path / 'records.json'))
+    assert 'do **not** differ' in page
+    assert 'not demonstrably more often' in page.split('\n## ')[1]
+
+
+def test_another_position_stands_first(tmp_path):
+    torch.save({'conv.weight': filters(30, 2)}, tmp_path / 'corner.pth')
+    page = REPORT.page(measure_saliency(tmp_path / 'corner.pth', 'corner', tmp_path / 'records.json'))
+    assert 'row 1, column 3 (100.0%)' in page.split('\n## ')[1]
 
 
 def test_refused(checkpoint, tmp_path):
     torch.save({'conv.weight': torch.ones(4, 2, 1, 1)}, tmp_path / 'pointwise.pth')
     with pytest.raises(UserError, match='no 3×3 convolution'):
         measure_saliency(tmp_path / 'pointwise.pth', 'a', tmp_path / 'none.json')
-    measure_saliency(checkpoint, 'one', tmp_path / 'records.json')
-    with pytest.raises(UserError, match="network is 'one' there, and now 'other'; name another --out-dir"):
+    records = measure_saliency(checkpoint, 'one', tmp_path / 'records.json')
+    with pytest.raises(UserError, match="network 'one', but now it is 'other'"):
         measure_saliency(checkpoint, 'other', tmp_path / 'records.json')
-    with pytest.raises(UserError, match='nothing to draw'):
-        write_saliency(dict(records=[]), tmp_path)
+    # Interrupted at the start, or before the first random filters.
+    for found in ([], records.records[:1]):
+        with pytest.raises(UserError, match='nothing to draw'):
+            REPORT.write(Records(records.machine, records=found), tmp_path)

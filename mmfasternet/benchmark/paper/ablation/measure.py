@@ -2,55 +2,43 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mmfasternet.benchmark.comparison.trained import (
+from mmfasternet.benchmark.comparison.runs import (
     Run,
-    Study,
-    carry_out,
-    generate,
-    only_one,
-    record_of,
-    training_progress,
+    TrainingPlan,
+    generate_data,
+    run_record,
+    train_in_turn,
+    training_lock,
 )
-from mmfasternet.benchmark.measure.complexity import count_operators, count_params
-from mmfasternet.benchmark.measure.latency import progress_bar, use_threads
+from mmfasternet.benchmark.measure.complexity import count_forward
+from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.benchmark.measure.paths import randomize_norms
-from mmfasternet.benchmark.measure.timing import Contender, time_in_turns
-from mmfasternet.benchmark.paper.operators.costs import width_for
-from mmfasternet.benchmark.paper.records import StudyFile
+from mmfasternet.benchmark.measure.turns import Clock, Contender, progress_bar, time_in_turns, use_threads
+from mmfasternet.benchmark.paper.experiment import Experiment
+from mmfasternet.benchmark.paper.width import width_for
 from mmfasternet.benchmark.published.rows import Row
+from mmfasternet.benchmark.records import Records
 from mmfasternet.deploy import optimize_for_inference
+from mmfasternet.deploy.fold import check_same
 from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError
 from mmfasternet.models import FasterNet
 
-__all__ = ['VARIANTS', 'Plan', 'Variant', 'equal_width', 'measure_ablation']
+__all__ = ['PATHS', 'VARIANTS', 'Plan', 'Variant', 'equal_width', 'measure_ablation']
 
-CONFIG = 'configs/demo/trained_fasternet_t0.py'
-FORMS = ('eager', 'deployed')
+PATHS = ('reference', 'optimized')
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of Table 5.
-
-    Args:
-        name: What records call it.
-        label: What tables and plots call it.
-        printed: What Table 5 calls it.
-        base: The variant of FasterNet that it changes.
-        partial_ratio: Share of the channels that PConv convolves, to the nearest whole channel; widths are searched
-            that keep the base's FLOPs. Defaults to 1/4.
-        norm: Norm layers. Defaults to 'BN'.
-        act: Activation. Defaults to 'GELU'.
-        is_trained: Whether AP is measured too. Defaults to True.
-    """
+    """A row of Table 5; a partial ratio other than 1/4 has the width that keeps the base's FLOPs."""
 
     name: str
     label: str
@@ -66,17 +54,30 @@ class Variant:
         settings = FasterNet.arch_settings[self.base]
         channels = settings['embed_dims']
         if self.partial_ratio != 1 / 4:
-            channels = equal_width(self.partial_ratio, self.base)
+            channels = equal_width(self.partial_ratio)
         return dict(
             embed_dims=channels,
             depths=list(settings['depths']),
-            partial_ratio=whole_ratio(channels, self.partial_ratio),
+            partial_ratio=_feasible_ratio(channels, self.partial_ratio),
             act_cfg=dict(type=self.act),
         )
 
     def build(self) -> FasterNet:
         """The backbone, with random weights."""
-        return backbone(self.arch(), self.norm)
+        return _backbone(self.arch(), self.norm)
+
+    def options(self) -> dict[str, Any]:
+        """Settings that put it into a detector's config, from random weights."""
+        arch, prefix = self.arch(), 'model.backbone'
+        return {
+            f'{prefix}.arch._delete_': True,
+            **{f'{prefix}.arch.{key}': value for key, value in arch.items() if key != 'act_cfg'},
+            f'{prefix}.arch.act_cfg.type': self.act,
+            f'{prefix}.init_cfg._delete_': True,
+            f'{prefix}.init_cfg.type': 'Kaiming',
+            f'{prefix}.init_cfg.layer': 'Conv2d',
+            'model.neck.in_channels': [arch['embed_dims'] * 2**stage for stage in range(4)],
+        }
 
 
 VARIANTS = (
@@ -92,17 +93,17 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """What to measure.
 
     Args:
-        variants: Rows of Table 5. Defaults to all that can be rebuilt.
-        pixels: Height and width of the picture for FLOPs and latencies. Defaults to 224.
-        device: Where latencies are taken, 'cpu' or a GPU such as 'cuda:0'. Defaults to 'cpu'.
-        threads: Threads of torch on the CPU. None means as many as torch takes. Defaults to None.
-        rounds: Turns of each form of each variant. Defaults to 10.
+        variants: Rows of Table 5. Defaults to all that can be built.
+        pixels: Height and width of the image for FLOPs and latencies. Defaults to 224.
+        device: Where latencies are measured, 'cpu' or a GPU such as 'cuda:0'. Defaults to 'cpu'.
+        threads: Threads of torch on the CPU. None means as many as torch uses by default. Defaults to None.
+        rounds: Turns of each variant on each path. Defaults to 10.
         seeds: Each trains every variant once; () trains none. Defaults to (0,).
-        config: Detector with a FasterNet, which is trained with each variant in its place, from random weights.
-            Defaults to the study's on generated pictures.
+        config: Detector with a FasterNet, trained with each variant in its place, from random weights. Defaults to that
+            of compare-trained on generated images.
         options: Settings that override the config's, dotted key → value. Defaults to {}.
         shapes: Parameters of the generated data that override the config's. Defaults to {}.
     """
@@ -113,190 +114,166 @@ class Plan:
     threads: int | None = None
     rounds: int = 10
     seeds: tuple[int, ...] = (0,)
-    config: str = CONFIG
+    config: str = 'configs/demo/trained_fasternet_t0.py'
     options: dict[str, Any] = field(default_factory=dict)
     shapes: dict[str, Any] = field(default_factory=dict)
 
     def runs(self, out_dir: Path) -> list[Run]:
         """All trainings: every variant with the first seed, then with the next."""
-        trained = [variant for variant in self.variants if variant.is_trained]
         return [
-            Run(self.study(variant, out_dir), self.row(variant), seed) for seed in self.seeds for variant in trained
+            Run(TrainingPlan((row,), (seed,), out_dir, self.options | variant.options(), self.shapes), row, seed)
+            for seed in self.seeds
+            for variant in self.variants
+            if variant.is_trained
+            for row in [Row(variant.name, variant.label, 'FasterNet', self.config)]
         ]
-
-    def study(self, variant: Variant, out_dir: Path) -> Study:
-        """A study of one variant."""
-        options = {**self.options, **backbone_options(variant)}
-        return Study((self.row(variant),), self.seeds, out_dir, options, self.shapes)
-
-    def row(self, variant: Variant) -> Row:
-        return Row(variant.name, variant.label, 'FasterNet', self.config, schedule='from scratch')
 
 
 @lru_cache
-def equal_width(partial_ratio: float, base: str = 't0') -> int:
-    """The channels of stage 1 at which a FasterNet's multiply-adds at 224 × 224 are nearest to a variant's.
-
-    Args:
-        partial_ratio: Share of the channels that PConv convolves.
-        base: The variant. Defaults to 't0'.
-
-    Returns:
-        An even number of channels.
-
-    Example:
-        >>> equal_width(1 / 4), equal_width(1 / 2), equal_width(1 / 8)
-        (40, 34, 42)
-    """
-    settings = FasterNet.arch_settings[base]
+def equal_width(partial_ratio: float) -> int:
+    """The even number of channels at which the multiply-adds at 224 × 224 are nearest to those of T0."""
+    settings = FasterNet.arch_settings['t0']
 
     def flops(channels: int, partial_ratio: float = partial_ratio) -> int:
-        arch = {**settings, 'embed_dims': channels, 'partial_ratio': whole_ratio(channels, partial_ratio)}
+        arch = {**settings, 'embed_dims': channels, 'partial_ratio': _feasible_ratio(channels, partial_ratio)}
+        # Where nothing is computed, building and counting take milliseconds.
         with torch.device('meta'):
-            return flops_of(backbone(arch), 224)
+            model = _backbone(arch)
+        return count_forward(model, 224, 224)['flops_full']
 
     return width_for(flops(settings['embed_dims'], 1 / 4), flops, step=2)
 
 
-def whole_ratio(channels: int, partial_ratio: float) -> float:
-    """The ratio nearest to one that is a whole number of a stage's channels, at least one: 5/42 for 1/8 of 42."""
+def _feasible_ratio(channels: int, partial_ratio: float) -> float:
+    """The nearest ratio that is an integer number of a stage's channels, at least one: 5/42 for 1/8 of 42."""
     return max(1, round(channels * partial_ratio)) / channels
 
 
-def backbone(arch: dict[str, Any], norm: str = 'BN') -> FasterNet:
-    """A FasterNet as a classifier has it: one map, without a norm of the output."""
+def _backbone(arch: dict[str, Any], norm: str = 'BN') -> FasterNet:
+    """A FasterNet as a classifier has it: one feature map, without a norm of the output."""
     return FasterNet(arch, out_indices=(3,), out_norm=False, norm_cfg=dict(type=norm))
 
 
-def flops_of(model: nn.Module, pixels: int) -> int:
-    """Multiply-adds of a picture, norms counted as in the paper's Table 3."""
-    return count_operators(model.to('meta').eval(), torch.empty(1, 3, pixels, pixels, device='meta'))['flops_full']
-
-
-def backbone_options(variant: Variant) -> dict[str, Any]:
-    """Settings that put a variant into a detector's config, from random weights."""
-    arch, prefix = variant.arch(), 'model.backbone'
-    return {
-        f'{prefix}.arch._delete_': True,
-        **{f'{prefix}.arch.{key}': value for key, value in arch.items() if key != 'act_cfg'},
-        f'{prefix}.arch.act_cfg.type': variant.act,
-        f'{prefix}.init_cfg._delete_': True,
-        f'{prefix}.init_cfg.type': 'Kaiming',
-        f'{prefix}.init_cfg.layer': 'Conv2d',
-        'model.neck.in_channels': [arch['embed_dims'] * 2**stage for stage in range(4)],
-    }
-
-
-def measure_ablation(plan: Plan, out: str | Path) -> dict:
+def measure_ablation(plan: Plan, path: str | Path) -> Records:
     """Count and time every variant, then train and test each, and save after every part.
 
-    What the file has already is kept, so that the same call goes on where it was stopped; trainings go on from their
-    last checkpoint.
+    What is recorded is kept, so that the same call resumes where it was interrupted; trainings resume from their last
+    checkpoint.
 
     Args:
         plan: What to measure.
-        out: File of records, see docs/records.md; trainings go to ``seed_N/<variant>`` beside it.
+        path: File of records, see docs/records.md; trainings go to ``seed_N/<variant>`` beside it.
 
     Returns:
-        The document. Records of ``settings`` with part 'cost' have ``params``, ``flops`` (multiply-adds of a picture)
-        and ``channels`` of stage 1; those with part 'latency' the latencies of
-        :func:`~mmfasternet.benchmark.measure.timing.time_in_turns`; those with part 'ap' ``box_ap`` and ``mask_ap`` in percent
-        points, and ``curves``.
+        The records. Those with the setting part 'cost' have ``params``, ``flops`` (multiply-adds per image) and
+        ``channels`` of stage 1; those with part 'latency' the latencies of
+        :func:`~mmfasternet.benchmark.measure.turns.summarize`; those with part 'ap' ``box_ap`` and ``mask_ap`` in
+        percent points, and ``curves``.
 
     Raises:
-        UserError: If a training fails, the detector has no FasterNet, or the file is of another machine or budget.
+        UserError: If a training fails, the detector has no FasterNet, or the records are of another machine, number of
+            threads or budget.
 
     Example:
-        >>> document = measure_ablation(Plan(VARIANTS[:1], pixels=64, rounds=1, seeds=()), 'ablation.json')
-        >>> [record['settings']['part'] for record in document['records']]
+        >>> records = measure_ablation(Plan(VARIANTS[:1], pixels=64, rounds=1, seeds=()), 'ablation.json')
+        >>> [record['settings']['part'] for record in records.records]
         ['cost', 'latency', 'latency']
     """
-    check_config(plan)
-    file = StudyFile(out, 'ablation', plan.device, plan.threads)
-    runs = plan.runs(file.path.parent)
-    check_budget(runs, file)
-    threads = plan.threads or torch.get_num_threads()
-    with use_threads(threads):
-        count_variants(plan, file)
-        time_variants(plan, threads, file)
+    protocol = Protocol(device=plan.device, threads=plan.threads, rounds=plan.rounds)
+    _check_config(plan)
+    experiment = Experiment('ablation', Records.open(path, plan.device))
+    experiment.require(dict(threads=protocol.torch_threads))
+    folder = Path(path).parent
+    runs = plan.runs(folder)
+    _check_budget(runs, experiment)
+    _count_variants(plan, experiment)
+    _time_variants(plan, protocol, experiment)
     if runs:
-        with only_one(file.path.parent) as lock:
-            train_variants(runs, lock, file)
-    return file.document
+        with training_lock(folder) as lock:
+            _train_variants(runs, lock, experiment)
+    return experiment.records
 
 
-def check_config(plan: Plan) -> None:
-    """Before anything takes its time: whether the detector is one that variants fit into."""
-    config = load_config(plan.row(plan.variants[0]).config_path, plan.options)
+def _check_config(plan: Plan) -> None:
+    """Before anything takes its time: whether the variants fit into the detector."""
+    config = load_config(Row('', '', '', plan.config).config_path, plan.options)
     found = config.get('model', {}).get('backbone', {}).get('type')
     if found != 'FasterNet':
         raise UserError(
-            f'{plan.config} has the backbone {found}, and the ablation changes a FasterNet: name a config with one'
+            f'{plan.config} has the backbone {found}, but the ablation needs a FasterNet: choose another config'
         )
 
 
-def check_budget(runs: list[Run], file: StudyFile) -> None:
-    """A file, and the folders of trainings beside it, are for one budget."""
+def _check_budget(runs: list[Run], experiment: Experiment) -> None:
+    """The records, and the folders of trainings beside them, are for one budget."""
     for run in runs:
-        settings = ap_settings(run)
-        for record in file.document['records']:
+        settings = _ap_settings(run)
+        for record in experiment.records.of_kind('paper', row=run.row.name):
             found = record['settings']
-            if (record['row'], found.get('seed')) == (run.row.name, run.seed) and found != settings:
+            if found.get('seed') == run.seed and found != settings:
                 raise UserError(
-                    f'{file.path} has {run.name} of another budget ({found}, now it is {settings}); name another '
-                    '--out-dir'
+                    f'{experiment.records.path} has {run.name} of another budget ({found}, now it is {settings}): '
+                    'choose another folder with --out-dir'
                 )
 
 
-def count_variants(plan: Plan, file: StudyFile) -> None:
+def _count_variants(plan: Plan, experiment: Experiment) -> None:
     settings = dict(part='cost', height=plan.pixels, width=plan.pixels)
     for variant in plan.variants:
-        if not file.find(variant.name, settings):
-            model = variant.build()
-            params = count_params(model)['params']
-            figures = dict(params=params, flops=flops_of(model, plan.pixels), channels=variant.arch()['embed_dims'])
-            file.add(variant.name, variant.label, settings, figures)
+        if not experiment.find(variant.name, settings):
+            count = count_forward(variant.build(), plan.pixels, plan.pixels)
+            figures = dict(params=count['params'], flops=count['flops_full'], channels=variant.arch()['embed_dims'])
+            experiment.add(variant.name, variant.label, settings, figures)
 
 
-def time_variants(plan: Plan, threads: int, file: StudyFile) -> None:
-    """Both forms of all variants in turns."""
-    settings = {form: dict(part='latency', form=form, height=plan.pixels, width=plan.pixels, batch=1) for form in FORMS}
-    if all(file.find(variant.name, settings[form]) for variant in plan.variants for form in FORMS):
+def _time_variants(plan: Plan, protocol: Protocol, experiment: Experiment) -> None:
+    """All variants on both paths in turns."""
+    settings = {
+        path: dict(
+            part='latency', path=path, height=plan.pixels, width=plan.pixels, batch=1, threads=protocol.torch_threads
+        )
+        for path in PATHS
+    }
+    if all(experiment.find(variant.name, settings[path]) for variant in plan.variants for path in PATHS):
         return
-    contenders = dict(both_forms(plan))
-    with progress_bar() as progress:
-        task = progress.add_task('latencies of all variants in turns', total=1)
-        found = time_in_turns(contenders, plan.device, threads, plan.rounds)
-        progress.advance(task)
-    for (name, form), figures in found.items():
-        file.add(name, contenders[name, form].label, settings[form], figures)
+    threads = protocol.torch_threads
+    # How weights are packed may depend on the number of threads.
+    with use_threads(threads), progress_bar() as progress:
+        contenders = dict(_both_paths(plan))
+        task = progress.add_task('latencies of all variants in turns', total=plan.rounds)
+        clock = Clock(plan.device)
+        timed = time_in_turns(contenders, clock, plan.rounds, threads, lambda: progress.advance(task))
+    for (name, path), figures in timed.items():
+        experiment.add(name, contenders[name, path].label, settings[path], figures)
 
 
-def both_forms(plan: Plan) -> Iterator[tuple[tuple[str, str], Contender]]:
+def _both_paths(plan: Plan) -> Iterator[tuple[tuple[str, str], Contender]]:
     image = torch.rand(1, 3, plan.pixels, plan.pixels, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def forward(model: nn.Module) -> list[Tensor]:
+        return list(model(image))
+
     for variant in plan.variants:
         torch.manual_seed(0)
         model = variant.build().eval().requires_grad_(False)
         randomize_norms(model)
-        for form, network in zip(FORMS, (model, optimize_for_inference(model)), strict=True):
-            yield (variant.name, form), Contender(variant.label, network.to(plan.device), image.to(plan.device))
+        optimized = optimize_for_inference(model)
+        check_same(model, optimized, forward, f'{variant.label} optimized')
+        for path, network in zip(PATHS, (model, optimized), strict=True):
+            run = partial(network.to(plan.device), image.to(plan.device))
+            yield (variant.name, path), Contender(variant.label, run)
 
 
-def train_variants(runs: list[Run], lock: int, file: StudyFile) -> None:
+def _train_variants(runs: list[Run], lock: int, experiment: Experiment) -> None:
     """Train and test what has no AP yet."""
-    todo = [run for run in runs if not file.find(run.row.name, ap_settings(run))]
+    todo = [run for run in runs if not experiment.find(run.row.name, _ap_settings(run))]
     for run in todo[:1]:
-        generate(run.study)
-    with training_progress(speed_estimate_period=600) as progress:
-        task = progress.add_task('', total=len(runs), completed=len(runs) - len(todo))
-        for done, run in enumerate(todo, len(runs) - len(todo)):
-            for share in carry_out(run, lock):
-                progress.update(task, description=run.name, completed=done + share)
-            record = record_of(run)
-            kept = [key for key in record if key.startswith(('box_ap', 'mask_ap'))] + ['curves', 'checkpoint']
-            file.add(run.row.name, run.row.label, ap_settings(run), {key: record[key] for key in kept})
-            progress.update(task, completed=done + 1)
+        generate_data(run.plan)
+    for run in train_in_turn(runs, todo, lock):
+        record = run_record(run)
+        kept = [key for key in record if key.startswith(('box_ap', 'mask_ap'))] + ['curves', 'checkpoint']
+        experiment.add(run.row.name, run.row.label, _ap_settings(run), {key: record[key] for key in kept})
 
 
-def ap_settings(run: Run) -> dict[str, Any]:
+def _ap_settings(run: Run) -> dict[str, Any]:
     return dict(part='ap', config=run.row.config, **run.budget())

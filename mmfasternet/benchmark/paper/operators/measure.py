@@ -1,4 +1,4 @@
-"""Operators and networks: multiply-adds, memory accesses, latency and what comes of them (Table 1 and Fig. 2)."""
+"""Operators and networks: multiply-adds, memory accesses and latency (Table 1 and Fig. 2)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,38 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmfasternet.benchmark.measure.latency import progress_bar, use_threads
-from mmfasternet.benchmark.measure.timing import Contender, bandwidth_gb_s, keep_memory, peak_gmacs, time_in_turns
-from mmfasternet.benchmark.paper.records import StudyFile
+from mmfasternet.benchmark.measure.latency import Protocol
+from mmfasternet.benchmark.measure.memory import bandwidth_gb_s, keep_memory, peak_gmacs
+from mmfasternet.benchmark.measure.turns import Clock, Contender, progress_bar, time_in_turns, use_threads
+from mmfasternet.benchmark.paper.experiment import Experiment
+from mmfasternet.benchmark.records import Records
 from mmfasternet.errors import UserError
 
 from .layers import LAYERS, SIZES, Size, build_layers, operators_at
 from .networks import NETWORKS, build_network, find_networks
 
-__all__ = ['Plan', 'measure_operators']
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is measured together: its name, the settings of its records, what it has, and how that is built."""
-
-    title: str
-    settings: dict[str, Any]
-    names: tuple[str, ...]
-    contenders: Callable[[], dict[str, Contender]]
+__all__ = ['QUICK', 'Plan', 'measure_operators']
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """What to measure.
 
     Args:
-        sizes: Channels and sizes of the maps. Defaults to the four of Table 1.
-        batches: Maps at once. Defaults to (1, 32).
-        networks: Names of networks, see :data:`~mmfasternet.benchmark.paper.operators.networks.NETWORKS`. Defaults to all.
-        pixels: Height and width of the networks' pictures. Defaults to 224.
+        sizes: Sizes of the feature maps. Defaults to the four of Table 1.
+        batches: Numbers of feature maps, or images, at once. Defaults to (1, 32).
+        networks: Names of networks, see :func:`~mmfasternet.benchmark.paper.operators.networks.find_networks`. Defaults
+            to all.
+        pixels: Height and width of the networks' images. Defaults to 224.
         device: 'cpu' or a GPU such as 'cuda:0'. Defaults to 'cpu'.
-        threads: Threads of torch on the CPU. None means as many as torch takes. Defaults to None.
+        threads: Threads of torch on the CPU. None means as many as torch uses by default. Defaults to None.
         rounds: Turns of each operator and network. Defaults to 5.
 
     Raises:
@@ -59,102 +52,120 @@ class Plan:
         find_networks(self.networks)
         for batch in self.batches:
             if batch < 1:
-                raise UserError(f'a batch must have at least 1 map, but got {batch}')
+                raise UserError(f'a batch must be at least 1, but got {batch}')
 
-    def cells(self) -> Iterator[Cell]:
-        """The operators at each size and batch, then the networks at each batch."""
-        for batch in self.batches:
-            for size in self.sizes:
-                yield Cell(
-                    f'{size.channels} × {size.pixels}², batch {batch}',
-                    dict(scope='layers', channels=size.channels, height=size.pixels, width=size.pixels, batch=batch),
-                    tuple(operator.name for operator in operators_at(size, batch)),
-                    partial(layers_at, size, batch, self.device),
-                )
-        for batch in self.batches if self.networks else ():
-            yield Cell(
-                f'networks, batch {batch}',
-                dict(scope='network', height=self.pixels, width=self.pixels, batch=batch),
-                self.networks,
-                partial(networks_at, self.networks, self.pixels, batch, self.device),
+
+QUICK = dict(sizes=(Size(32, 14), Size(64, 7)), batches=(1, 2), networks=('fasternet_t0',), rounds=1)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What is measured together: its title, the settings of its records, the rows, and what builds them."""
+
+    title: str
+    settings: dict[str, Any]
+    rows: tuple[str, ...]
+    contenders: Callable[[], dict[str, Contender]]
+
+
+def measure_operators(plan: Plan, path: str | Path) -> Records:
+    """Measure operators and networks, cell by cell, and save after each.
+
+    Cells that are recorded are kept. Within a cell all models are in memory and take turns; the machine's peak and
+    bandwidth are measured after them.
+
+    Args:
+        plan: What to measure.
+        path: File of records, see docs/records.md.
+
+    Returns:
+        The records. Their figures are ``flops`` (multiply-adds of one input), the latencies of
+        :func:`~mmfasternet.benchmark.measure.turns.summarize`, and for layers ``layers``, ``width_channels`` and
+        ``memory_accesses`` (elements, of the batch).
+
+    Raises:
+        UserError: If a package is missing, a batch does not fit into memory, or the records are of another machine or
+            number of threads.
+
+    Example:
+        >>> records = measure_operators(Plan((Size(32, 14),), (1,), networks=(), rounds=1), 'operators.json')
+        >>> [record['row'] for record in records.records][-1]
+        'machine'
+    """
+    protocol = Protocol(device=plan.device, threads=plan.threads, rounds=plan.rounds)
+    experiment = Experiment('operators', Records.open(path, plan.device))
+    experiment.require(dict(threads=protocol.torch_threads))
+    with use_threads(protocol.torch_threads), keep_memory(), progress_bar() as progress:
+        cells = [
+            cell
+            for cell in _cells(plan, protocol.torch_threads)
+            if not all(experiment.find(row, cell.settings) for row in (*cell.rows, 'machine'))
+        ]
+        task = progress.add_task('', total=len(cells))
+        for cell in cells:
+            progress.update(task, description=cell.title)
+            _measure_cell(cell, protocol, experiment)
+            progress.advance(task)
+    return experiment.records
+
+
+def _cells(plan: Plan, threads: int) -> Iterator[_Cell]:
+    """The operators at each size and batch, then the networks at each batch."""
+    for batch in plan.batches:
+        for size in plan.sizes:
+            shape = dict(channels=size.channels, height=size.pixels, width=size.pixels)
+            yield _Cell(
+                f'{size.channels} × {size.pixels}², batch {batch}',
+                dict(scope='layers', **shape, batch=batch, threads=threads),
+                tuple(operator.name for operator in operators_at(size, batch)),
+                partial(_layers, size, batch, plan.device),
             )
+    for batch in plan.batches if plan.networks else ():
+        yield _Cell(
+            f'networks, batch {batch}',
+            dict(scope='network', height=plan.pixels, width=plan.pixels, batch=batch, threads=threads),
+            plan.networks,
+            partial(_networks, plan.networks, plan.pixels, batch, plan.device),
+        )
 
 
-def layers_at(size: Size, batch: int, device: str) -> dict[str, Contender]:
+def _layers(size: Size, batch: int, device: str) -> dict[str, Contender]:
     """Ten layers of each operator."""
     made = {}
     for operator in operators_at(size, batch):
         channels = operator.width(size)
         cost = operator.cost(size, channels)
-        made[operator.name] = Contender(
-            operator.label,
-            build_layers(operator, size).to(device),
-            noise(batch, channels, size.pixels).to(device),
-            dict(
-                layers=LAYERS,
-                width_channels=channels,
-                flops=LAYERS * cost.flops,
-                memory_accesses=LAYERS * cost.memory_accesses(batch),
-            ),
+        model = build_layers(operator, size).to(device)
+        figures = dict(
+            layers=LAYERS,
+            width_channels=channels,
+            flops=LAYERS * cost.flops,
+            memory_accesses=LAYERS * cost.memory_accesses(batch),
+        )
+        run = partial(model, _noise(batch, channels, size.pixels).to(device))
+        made[operator.name] = Contender(operator.label, run, batch, figures=figures)
+    return made
+
+
+def _networks(names: tuple[str, ...], pixels: int, batch: int, device: str) -> dict[str, Contender]:
+    """The networks, with one input for all."""
+    images, made = _noise(batch, 3, pixels).to(device), {}
+    for network in find_networks(names):
+        model, flops = build_network(network, pixels)
+        made[network.name] = Contender(
+            network.label, partial(model.to(device), images), batch, figures=dict(flops=flops)
         )
     return made
 
 
-def networks_at(names: tuple[str, ...], pixels: int, batch: int, device: str) -> dict[str, Contender]:
-    """The networks, with one input for all."""
-    pictures, made = noise(batch, 3, pixels).to(device), {}
-    for network in find_networks(names):
-        model, flops = build_network(network, pixels)
-        made[network.name] = Contender(network.label, model.to(device), pictures, dict(flops=flops))
-    return made
-
-
-def noise(batch: int, channels: int, pixels: int) -> Tensor:
+def _noise(batch: int, channels: int, pixels: int) -> Tensor:
     return torch.randn(batch, channels, pixels, pixels, generator=torch.Generator().manual_seed(0))
 
 
-def measure_operators(plan: Plan, out: str | Path) -> dict:
-    """Measure operators and networks, and save after each cell.
-
-    Cells that the file has already are kept. Within a cell all models are in memory and take turns, and the machine's
-    peak and bandwidth are measured after them.
-
-    Args:
-        plan: What to measure.
-        out: File of records, see docs/records.md.
-
-    Returns:
-        The document. A record's ``figures`` have ``flops`` (multiply-adds of one input), the latencies of
-        :func:`~mmfasternet.benchmark.measure.timing.time_in_turns`, and of layers ``layers``, ``width_channels`` and
-        ``memory_accesses`` (elements, of the batch).
-
-    Raises:
-        UserError: If a package is missing, a batch does not fit, or the file is of another machine.
-
-    Example:
-        >>> document = measure_operators(Plan((Size(32, 14),), (1,), networks=(), rounds=1), 'operators.json')
-        >>> [record['row'] for record in document['records']][-1]
-        'machine'
-    """
-    file = StudyFile(out, 'operators', plan.device, plan.threads)
-    threads = plan.threads or torch.get_num_threads()
-    with use_threads(threads), keep_memory(), progress_bar() as progress:
-        cells = [
-            cell
-            for cell in plan.cells()
-            if not all(file.find(name, cell.settings) for name in (*cell.names, 'machine'))
-        ]
-        task = progress.add_task('', total=len(cells))
-        for cell in cells:
-            progress.update(task, description=cell.title)
-            measure_cell(cell, plan, threads, file)
-            progress.advance(task)
-    return file.document
-
-
-def measure_cell(cell: Cell, plan: Plan, threads: int, file: StudyFile) -> None:
+def _measure_cell(cell: _Cell, protocol: Protocol, experiment: Experiment) -> None:
     contenders = cell.contenders()
-    for name, figures in time_in_turns(contenders, plan.device, threads, plan.rounds).items():
-        file.add(name, contenders[name].label, cell.settings, figures)
-    limits = dict(peak_gmacs=peak_gmacs(plan.device), bandwidth_gb_s=bandwidth_gb_s(plan.device))
-    file.add('machine', 'Peak', cell.settings, {name: round(value, 2) for name, value in limits.items()})
+    timed = time_in_turns(contenders, Clock(protocol.device), protocol.rounds, protocol.torch_threads)
+    for row, figures in timed.items():
+        experiment.add(row, contenders[row].label, cell.settings, figures)
+    limits = dict(peak_gmacs=peak_gmacs(protocol.device), bandwidth_gb_s=bandwidth_gb_s(protocol.device))
+    experiment.add('machine', 'Peak', cell.settings, {name: round(value, 2) for name, value in limits.items()})

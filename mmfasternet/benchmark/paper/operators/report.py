@@ -1,69 +1,53 @@
-"""The study of operators as a page, from its records and the paper's tables."""
+"""The page of operators, from the records and the paper's tables."""
 
 from collections.abc import Iterator
-from math import log
-from pathlib import Path
 
-from mmfasternet.benchmark.paper.report import write_report
-from mmfasternet.benchmark.report.markdown import bullets, flagged, latency, milliseconds, origin, span, table
-from mmfasternet.errors import UserError
+from mmfasternet.benchmark.measure.turns import is_tie
+from mmfasternet.benchmark.paper.report import Report, Statement
+from mmfasternet.benchmark.published.tables import published
+from mmfasternet.benchmark.records import Records
+from mmfasternet.benchmark.report.markdown import bullets, flagged, latency, milliseconds, span, table
 
 from .figures import (
     batches,
     complete,
-    flags,
     gmacs,
     intensity,
     layers_of,
     limits,
     networks_of,
-    partner,
-    printed_layer,
-    printed_network,
-    ratio,
 )
 from .plot import draw_operators
 
-__all__ = ['operators_page', 'truncated', 'write_operators']
+__all__ = ['REPORT', 'truncated']
 
-PAIR = 'pconv_pwconv'
-WIDENED = ('dwconv_pwconv_widened', 'dwconv_widened')
-# Networks whose FLOPs are less than so many times those of the other have about the same.
-NEAR = 1.2
+_PCONV, _PAIR = 'pconv3x3_ratio1/4', 'pconv_pwconv'
+_EQUAL = ('dwconv_pwconv_widened', 'dwconv_widened', 'tconv')
+# What is compared: an operator of the paper, and the others.
+_COMPARED = {_PCONV: ('conv3x3', 'gconv3x3_16groups', 'dwconv3x3', 'pconv3x3_in_place'), _PAIR: _EQUAL}
+# Networks whose FLOPs differ by less than this factor have about the same.
+_NEAR = 1.2
+# What Table 1 has of a batch: the device, its GMAC/s, and its latency or throughput.
+_PRINTED = {1: ('CPU', 'cpu_gflops_per_s', 'cpu_latency_ms'), 32: ('GPU', 'gpu_gflops_per_s', 'gpu_throughput_fps')}
 
-PAGE = """# Operators
+_BODY = """## Costs of ten layers
 
-Drawn from `records.json` by `tools/paper/operators.py`; not edited by hand. What it is about is in
-[the guide](../../../paper.md).
-
-{origin}.
-
-FLOPs are multiply-adds, and FLOPS multiply-adds per second, in float32 with random weights. Latencies are medians, and
-those of one size and batch were taken in turns, with an allocator that keeps freed memory. {flags}
-
-![Rooflines of the operators, and FLOPS and latency of the networks](operators.png)
-
-## Costs of ten layers
+Memory accesses are the elements of feature maps and weights that must be read and written (Eq. 2 to 5), for one feature
+map. The PConv module accesses more: it concatenates, and so copies the other channels too. PConv in place does not.
 
 {costs}
 
-{costs_verdict}
-
-## Latency and FLOPS of ten layers
+## Latency and speed of ten layers
 
 {layers}
-
-{layers_verdict}
 
 ## At equal FLOPs
 
 DWConv is widened until its multiply-adds, alone or with a PWConv behind it, are nearest to those of PConv + PWConv. The
-T-shaped convolution is what PConv + PWConv decomposes (Eq. 6 and 7). Each ratio is over PConv + PWConv of the same size
-and batch. An operator is left out where a batch of its maps takes more than 256 MiB.
+T-shaped convolution is what PConv + PWConv decomposes (Eq. 6 and 7). Each ratio is relative to PConv + PWConv of the
+same size and batch. An operator is left out where its input would take more than 256 MiB.
 
 {equal}
-
-{equal_verdict}
 
 ## Rooflines
 
@@ -71,305 +55,262 @@ and batch. An operator is left out where a batch of its maps takes more than 256
 
 ## Networks
 
-The paper's FLOPS are its FLOPs times its pictures per second: on its CPU one at a time, on its GPU 32.
+The paper's GMAC/s are its FLOPs times its images per second: on its CPU one at a time, on its GPU 32.
 
-{networks}
-
-{networks_verdict}
-"""
+{networks}"""
 
 
-def operators_page(document: dict) -> str:
-    """The study as Markdown.
+def _setup(records: Records) -> str:
+    found = complete(records)
+    threads = found[0]['settings']['threads']
+    return f""", {threads} thread{'s' * (threads > 1)}.
 
-    Args:
-        document: From :func:`~mmfasternet.benchmark.paper.operators.measure.measure_operators`.
+FLOPs are multiply-adds, and speeds are multiply-adds per second (GMAC/s; the paper calls them FLOPS), in float32 with
+random weights. Latencies are medians; those of one size and batch were measured in turns, with an allocator that keeps
+freed memory. Two latencies are a tie if their medians are within 5 % or their quartiles overlap.
+{flagged(record['figures'] for record in found if 'flags' in record['figures'])}"""
 
-    Returns:
-        The text.
-    """
-    records = complete(document)
-    return PAGE.format(
-        origin=origin(document),
-        flags=flagged(record['figures'] for record in records if 'flags' in record['figures']),
-        costs=costs_table(records),
-        costs_verdict=costs_verdict(records),
-        layers='\n\n'.join(layers_table(records, batch) for batch in batches(records)),
-        layers_verdict=bullets(layers_verdict(records)),
-        equal=equal_table(records),
-        equal_verdict=bullets(equal_verdict(records)),
-        roofline=bullets(roofline_verdict(records)),
-        networks='\n\n'.join(networks_table(records, batch) for batch in batches(records, 'network'))
-        or 'None was measured.',
-        networks_verdict=bullets(networks_verdict(records)),
+
+def _body(records: Records) -> str:
+    found = complete(records)
+    networks = '\n\n'.join(_networks_table(found, batch) for batch in batches(found, 'network'))
+    return _BODY.format(
+        costs=_costs_table(found),
+        layers='\n\n'.join(_layers_table(found, batch) for batch in batches(found)),
+        equal=_equal_table(found),
+        roofline=bullets(_roofline(found)),
+        networks=networks or 'None was measured.',
     )
 
 
-def size_of(record: dict) -> str:
-    settings = record['settings']
-    return f'{settings["channels"]} × {settings["height"]}²'
-
-
-def median_of(record: dict) -> str:
-    return latency(record['figures'])
-
-
 def truncated(value: int, printed: str) -> str:
-    """Millions with as many decimals as are printed, the rest cut off, as the paper's Table 1 has them.
-
-    Args:
-        value: A whole number.
-        printed: What is printed.
-
-    Returns:
-        The number in millions.
-
-    Example:
-        >>> truncated(162_570_240, '162'), truncated(3_386_880, '3.38')
-        ('162', '3.38')
-    """
+    """Millions with as many decimals as are printed, truncated as in the paper's Table 1: '3.38' for 3,386,880."""
     decimals = len(printed.partition('.')[2])
     digits = str(value * 10**decimals // 10**6).zfill(decimals + 1)
     return f'{digits[:-decimals]}.{digits[-decimals:]}' if decimals else digits
 
 
-def costs_table(records: list[dict]) -> str:
+def _size(record: dict) -> str:
+    settings = record['settings']
+    return f'{settings["channels"]} × {settings["height"]}²'
+
+
+def _pairs(records: list[dict], batch: int, ours: str, other: str) -> list[tuple[dict, dict]]:
+    """Records of two operators at all sizes that have both."""
+    by_size = {_size(record): record for record in layers_of(records, batch, ours)}
+    return [(by_size[_size(record)], record) for record in layers_of(records, batch, other)]
+
+
+def _ratio(record: dict, other: dict, figure: str = 'median_ms') -> float:
+    """A figure of a record over that of another."""
+    return record['figures'][figure] / other['figures'][figure]
+
+
+def _printed_layer(record: dict) -> dict[str, str]:
+    """The row of Table 1 of the same operator and size, {} if it has none."""
+    wanted = record['row'], str(record['settings']['channels']), str(record['settings']['height'])
+    rows = published('table1_operators')
+    return next((row for row in rows if (row['operator'], row['channels'], row['height']) == wanted), {})
+
+
+def _is_slower(record: dict, other: dict) -> bool:
+    return _ratio(record, other) > 1 and not is_tie(record['figures'], other['figures'])
+
+
+def _relative(record: dict, other: dict) -> str:
+    """A latency over another, with what is to be said of it."""
+    tie = ' (*tie*)' * is_tie(record['figures'], other['figures'])
+    return f'{_ratio(record, other):.2f}{tie}' + ' \\*' * any(one['figures']['flags'] for one in (record, other))
+
+
+def _state(records: Records) -> Iterator[Statement]:
+    found = complete(records)
+    for batch in batches(found):
+        for ours, others in _COMPARED.items():
+            for other in others:
+                if pairs := _pairs(found, batch, ours, other):
+                    yield _of_operators(pairs, batch)
+    for batch in batches(found, 'network'):
+        measured = networks_of(found, batch)
+        rivals = [record for record in measured if 'FasterNet' not in record['label']]
+        yield from (_of_network(record, rivals, batch) for record in measured if rivals and record not in rivals)
+    both = [(record['figures']['flops'], _printed_layer(record)) for record in layers_of(found, min(batches(found)))]
+    same = [truncated(flops, printed['flops_m']) == printed['flops_m'] for flops, printed in both if printed]
+    if same:
+        yield Statement(
+            f'{sum(same)} of the {len(same)} FLOPs that the paper prints in Table 1 are the computed ones, truncated '
+            'to the printed digits.',
+            against=not all(same),
+        )
+
+
+def _of_operators(pairs: list[tuple[dict, dict]], batch: int) -> Statement:
+    """How an operator of the paper stands to another, here and in the paper."""
+    slower = [pair for pair in pairs if _is_slower(*pair)]
+    counts = dict(slower=len(slower), faster=sum(_is_slower(other, ours) for ours, other in pairs))
+    counts['tied'] = len(pairs) - sum(counts.values())
+    standing = ', '.join(f'{word} at {count}' for word, count in counts.items() if count)
+    rates = span(gmacs(ours) / gmacs(other) for ours, other in pairs)
+    speeds = span(_ratio(other, ours) for ours, other in pairs)
+    text = (
+        f'Batch {batch}: *{pairs[0][0]["label"]}*, compared with *{pairs[0][1]["label"]}*, is {standing} of '
+        f'{len(pairs)} sizes: it reaches {rates} times the GMAC/s and processes {speeds} times as many feature maps '
+        f'per second{_printed_ratios(pairs, batch)}.'
+    )
+    if slower:
+        text += f' It has {span(_ratio(*pair) for pair in slower)} times the latency at '
+        text += f'{", ".join(_size(ours) for ours, _ in slower)}.'
+    return Statement(text, bool(slower))
+
+
+def _printed_ratios(pairs: list[tuple[dict, dict]], batch: int) -> str:
+    """The same two ratios of Table 1, where it has all sizes."""
+    printed = [(_printed_layer(ours), _printed_layer(other)) for ours, other in pairs]
+    if batch not in _PRINTED or not all(map(all, printed)):
+        return ''
+    device, rate, time = _PRINTED[batch]
+    rates, times = ([float(ours[key]) / float(other[key]) for ours, other in printed] for key in (rate, time))
+    speeds = times if time.endswith('fps') else [1 / value for value in times]
+    return f' (the paper, on its {device}: {span(rates)} and {span(speeds)})'
+
+
+def _of_network(record: dict, rivals: list[dict], batch: int) -> Statement:
+    """A FasterNet's speed, and its latency beside those of networks with about its FLOPs, or more and no slower."""
+    ahead = [other['label'] for other in rivals if gmacs(other) > gmacs(record)]
+    reached = f'more than all {len(rivals)} other networks'
+    if ahead:
+        reached = f'fewer than {len(ahead)} of {len(rivals)} other networks ({", ".join(ahead)})'
+    text = f'Batch {batch}: {record["label"]} reaches {gmacs(record):.1f} GMAC/s, {reached}.'
+    large = [other for other in rivals if _ratio(other, record, 'flops') > 1 / _NEAR]
+    equal = [other for other in large if not _is_slower(other, record)]
+    near = [other for other in large if other in equal or _ratio(other, record, 'flops') < _NEAR]
+    if near:
+        texts = (
+            f'{other["label"]} ({_ratio(other, record, "flops"):.2f} times its FLOPs) {_relative(other, record)}'
+            for other in sorted(near, key=lambda other: _ratio(other, record))
+        )
+        text += ' The latency of networks with about its FLOPs, or with more and no slower, relative to its own: '
+        text += f'{", ".join(texts)}.'
+    return Statement(text, bool(ahead or equal))
+
+
+def _costs_table(records: list[dict]) -> str:
     rows = []
     for record in layers_of(records, min(batches(records))):
-        figures, printed = record['figures'], printed_layer(record)
+        figures, batch = record['figures'], record['settings']['batch']
         rows.append(
             [
                 record['label'],
-                size_of(record),
+                _size(record),
                 f'{figures["width_channels"]:,}',
                 f'{figures["flops"] / 1e6:,.2f}',
-                printed['flops_m'] if printed else '',
-                f'{figures["memory_accesses"] / record["settings"]["batch"] / 1e6:,.2f}',
-                f'{figures["flops"] * record["settings"]["batch"] / figures["memory_accesses"]:,.1f}',
+                _printed_layer(record).get('flops_m', ''),
+                f'{figures["memory_accesses"] / batch / 1e6:,.2f}',
+                f'{figures["flops"] * batch / figures["memory_accesses"]:,.1f}',
             ]
         )
-    head = [
-        'operator',
-        'channels × pixels',
-        'its width',
-        'M FLOPs',
-        'the paper',
-        'M memory accesses',
-        'FLOPs an access',
-    ]
-    return table(head, rows)
+    head = ['operator', 'channels × pixels', 'its width', 'M FLOPs', 'the paper', 'M memory accesses']
+    return table([*head, 'FLOPs per access'], rows)
 
 
-def costs_verdict(records: list[dict]) -> str:
-    found = [(record, printed_layer(record)) for record in layers_of(records, min(batches(records)))]
-    both = [(record['figures']['flops'], printed['flops_m']) for record, printed in found if printed]
-    same = sum(truncated(flops, printed) == printed for flops, printed in both)
-    if not both:
-        return 'The paper has none of these sizes.'
-    return (
-        f'{same} of the {len(both)} FLOPs that the paper prints in Table 1 are the computed ones, cut off where it '
-        'cuts them off. Memory accesses are the elements of maps and weights that must be read and written (Eq. 2 to '
-        '5), for one map. PConv does more: it concatenates, and so copies the other channels too. PConv in place does '
-        'not.'
-    )
-
-
-def layers_table(records: list[dict], batch: int) -> str:
-    """One batch, beside what of Table 1 was taken at that batch: the CPU's at 1, the GPU's at 32."""
-    beside = {1: ('cpu_latency_ms', 'cpu_gflops_per_s', 'CPU'), 32: ('gpu_throughput_fps', 'gpu_gflops_per_s', 'GPU')}
-    first, second, device = beside.get(batch, (None, None, None))
-    rows = []
-    for record in layers_of(records, batch):
-        low, high = record['figures']['quartiles_ms']
-        row = [
+def _layers_table(records: list[dict], batch: int) -> str:
+    """One batch, beside what of Table 1 was measured at that batch: the CPU's at 1, the GPU's at 32."""
+    head, keys = ['operator', 'channels × pixels', 'ms', 'quartiles', 'GMAC/s'], ()
+    if batch in _PRINTED:
+        device, rate, time = _PRINTED[batch]
+        head += [f'the paper, {"ms" if batch == 1 else "maps/s"} ({device})', f'the paper, GMAC/s ({device})']
+        keys = time, rate
+    rows = [
+        [
             record['label'],
-            size_of(record),
-            median_of(record),
-            f'{milliseconds(low)}–{milliseconds(high)}',
+            _size(record),
+            latency(record['figures']),
+            '–'.join(map(milliseconds, record['figures']['quartiles_ms'])),
             f'{gmacs(record):.1f}',
+            *(_printed_layer(record).get(key, '') for key in keys),
         ]
-        if device:
-            printed = printed_layer(record) or {}
-            row += [printed.get(first, ''), printed.get(second, '')]
-        rows.append(row)
-    head = ['operator', 'channels × pixels', 'ms', 'quartiles', 'G FLOPS']
-    if device:
-        head += [f'the paper, {"ms" if batch == 1 else "maps/s"} ({device})', f'G FLOPS ({device})']
+        for record in layers_of(records, batch)
+    ]
     return f'Batch {batch}:\n\n{table(head, rows)}'
 
 
-def layers_verdict(records: list[dict]) -> Iterator[str]:
-    """How PConv's FLOPS and latency stand to those of the others, here and in the paper."""
-    for batch in batches(records):
-        for other in ('conv3x3', 'gconv3x3_16groups', 'dwconv3x3'):
-            pairs = [
-                (record, partner(records, record, other)) for record in layers_of(records, batch, 'pconv3x3_ratio1/4')
-            ]
-            rates = [gmacs(pconv) / gmacs(record) for pconv, record in pairs]
-            times = [record['figures']['median_ms'] / pconv['figures']['median_ms'] for pconv, record in pairs]
-            text = (
-                f'Batch {batch}: PConv has {span(rates)} times the FLOPS of {pairs[0][1]["label"]}, and '
-                f'{span(times)} times its speed'
-            )
-            yield text + printed_ratios(pairs, batch) + '.'
-        pairs = [
-            (record, partner(records, record, 'pconv3x3_in_place'))
-            for record in layers_of(records, batch, 'pconv3x3_ratio1/4')
+def _equal_table(records: list[dict]) -> str:
+    rows = [
+        [
+            record['label'],
+            _size(record),
+            str(batch),
+            f'{record["figures"]["width_channels"]:,}',
+            f'{_ratio(record, pair, "flops"):.3f}',
+            f'{_ratio(record, pair, "memory_accesses"):.2f}',
+            _relative(record, pair),
         ]
-        gains = [pconv['figures']['median_ms'] / in_place['figures']['median_ms'] for pconv, in_place in pairs]
-        yield f'Batch {batch}: in place, PConv runs at {span(gains)} times the speed of the one that concatenates.'
-
-
-def printed_ratios(pairs: list[tuple[dict, dict]], batch: int) -> str:
-    """The same two ratios of Table 1, for the sizes that it has."""
-    if batch not in (1, 32):
-        return ''
-    printed = [(printed_layer(pconv), printed_layer(other)) for pconv, other in pairs]
-    if not all(pconv and other for pconv, other in printed):
-        return ''
-    rate, device = ('cpu_gflops_per_s', 'CPU') if batch == 1 else ('gpu_gflops_per_s', 'GPU')
-    rates = [float(pconv[rate]) / float(other[rate]) for pconv, other in printed]
-    if batch == 1:
-        times = [float(other['cpu_latency_ms']) / float(pconv['cpu_latency_ms']) for pconv, other in printed]
-    else:
-        times = [float(pconv['gpu_throughput_fps']) / float(other['gpu_throughput_fps']) for pconv, other in printed]
-    return f' (the paper, on its {device}: {span(rates)} and {span(times)})'
-
-
-def equal_table(records: list[dict]) -> str:
-    rows = []
-    for batch in batches(records):
-        for row in (*WIDENED, 'tconv'):
-            for record in layers_of(records, batch, row):
-                pair = partner(records, record, PAIR)
-                rows.append(
-                    [
-                        record['label'],
-                        size_of(record),
-                        str(batch),
-                        f'{record["figures"]["width_channels"]:,}',
-                        f'{ratio(record, pair, "flops"):.3f}',
-                        f'{ratio(record, pair, "memory_accesses"):.2f}',
-                        f'{ratio(record, pair, "median_ms"):.2f}' + ' \\*' * bool(flags(record) or flags(pair)),
-                    ]
-                )
+        for batch in batches(records)
+        for row in _EQUAL
+        for pair, record in _pairs(records, batch, _PAIR, row)
+    ]
     head = ['operator', 'channels × pixels', 'batch', 'its width', 'FLOPs', 'memory accesses', 'latency']
     return table(head, rows)
 
 
-def equal_verdict(records: list[dict]) -> Iterator[str]:
-    for batch in batches(records):
-        for row in (*WIDENED, 'tconv'):
-            pairs = [(record, partner(records, record, PAIR)) for record in layers_of(records, batch, row)]
-            if not pairs:
-                continue
-            flops, accesses, latencies = (
-                [ratio(record, pair, figure) for record, pair in pairs]
-                for figure in ('flops', 'memory_accesses', 'median_ms')
-            )
-            yield (
-                f'Batch {batch}: {pairs[0][0]["label"]}, with {span(flops, 3)} times the FLOPs of PConv + PWConv and '
-                f'{span(accesses)} times its memory accesses, takes {span(latencies)} times as long; it is slower at '
-                f'{sum(value > 1 for value in latencies)} of {len(pairs)} sizes.'
-            )
-
-
-def roofline_verdict(records: list[dict]) -> Iterator[str]:
-    peak, bandwidth = limits(records)
-    found = [record['figures'] for record in records if record['row'] == 'machine']
-    peaks, bandwidths = ([one[name] for one in found] for name in ('peak_gmacs', 'bandwidth_gb_s'))
+def _roofline(records: list[dict]) -> Iterator[str]:
+    peaks, bandwidths = limits(records)
+    peak, bandwidth = max(peaks), max(bandwidths)
     yield (
-        f'The peak is {peak:.1f} G multiply-adds per second, that of a product of large matrices: the most of '
-        f'{len(found)} measurements, {span(peaks, 1)}. The bandwidth is {bandwidth:.1f} GB/s ({span(bandwidths, 1)}), '
-        f'that of a triad c = a + s·b over 128 MiB each, of which two reads and a write are counted. They meet at '
-        f'{peak / bandwidth:.1f} multiply-adds a byte.'
+        f'The peak is {peak:.1f} GMAC/s, that of a product of large matrices: the highest of {len(peaks)} '
+        f'measurements, {span(peaks, 1)}. The bandwidth is {bandwidth:.1f} GB/s ({span(bandwidths, 1)}), that of a '
+        f'triad c = a + s·b over 128 MiB each, of which two reads and a write are counted. They meet at '
+        f'{peak / bandwidth:.1f} multiply-adds per byte.'
     )
     for batch in batches(records):
         shares: dict[str, list[float]] = {}
-        above = dict(slope=0, flat=0)
+        slope = flat = 0
         for record in layers_of(records, batch):
             roof = min(peak, bandwidth * intensity(record))
-            shares.setdefault(record['label'], []).append(gmacs(record) / roof)
-            above['flat' if roof == peak else 'slope'] += gmacs(record) > roof
-        texts = ', '.join(f'{label} {span((100 * value for value in values), 0)} %' for label, values in shares.items())
+            shares.setdefault(record['label'], []).append(100 * gmacs(record) / roof)
+            slope += roof != peak and gmacs(record) > roof
+            flat += roof == peak and gmacs(record) > roof
+        texts = ', '.join(f'{label} {span(values, 0)} %' for label, values in shares.items())
         yield (
             f'Batch {batch}, share of the roof: {texts}.'
-            + f' Above its slope lie {above["slope"]}: a cache, not memory, served them.' * bool(above['slope'])
-            + f' Above its flat part lie {above["flat"]}: the product is not what this machine does fastest.'
-            * bool(above['flat'])
+            + f' {slope} lie above its slope: a cache, not memory, served them.' * bool(slope)
+            + f' {flat} lie above its flat part: the product is not the fastest that this machine can do.' * bool(flat)
         )
 
 
-def networks_table(records: list[dict], batch: int) -> str:
-    rows = []
-    for record in sorted(networks_of(records, batch), key=lambda record: record['figures']['flops']):
-        printed = printed_network(record)
+def _networks_table(records: list[dict], batch: int) -> str:
+    head = ['network', 'G FLOPs', 'the paper', 'ms', 'images/s', 'GMAC/s']
+    if batch in _PRINTED:
+        head += ['the paper, ms (CPU)' if batch == 1 else 'the paper, images/s (GPU)', 'its GMAC/s']
+    rows, table_3 = [], {row['network']: row for row in published('table3_imagenet')}
+    for record in networks_of(records, batch):
+        printed = table_3[record['label']]
         row = [
             record['label'],
             f'{record["figures"]["flops"] / 1e9:.2f}',
             printed['flops_g'],
-            median_of(record),
+            latency(record['figures']),
             f'{record["figures"]["throughput"]:.3g}',
             f'{gmacs(record):.1f}',
         ]
-        # The paper's latencies are of one picture, its throughputs of 32.
+        # The paper's latencies are of one image, its throughputs of 32.
         if batch == 1:
-            row += [
-                printed['cpu_latency_ms'],
-                f'{1000 * float(printed["flops_g"]) / float(printed["cpu_latency_ms"]):.1f}',
-            ]
+            speed = 1000 * float(printed['flops_g']) / float(printed['cpu_latency_ms'])
+            row += [printed['cpu_latency_ms'], f'{speed:.1f}']
         elif batch == 32:
-            throughput = float(printed['gpu_throughput_fps'])
-            row += [printed['gpu_throughput_fps'], f'{float(printed["flops_g"]) * throughput:,.0f}']
+            throughput = printed['gpu_throughput_fps']
+            row += [throughput, f'{float(printed["flops_g"]) * float(throughput):,.0f}']
         rows.append(row)
-    head = ['network', 'G FLOPs', 'the paper', 'ms', 'pictures/s', 'G FLOPS']
-    if batch in (1, 32):
-        head += ['the paper, ms (CPU)' if batch == 1 else 'the paper, pictures/s (GPU)', 'its G FLOPS']
     return f'Batch {batch}:\n\n{table(head, rows)}'
 
 
-def networks_verdict(records: list[dict]) -> Iterator[str]:
-    for batch in batches(records, 'network'):
-        ordered = sorted(networks_of(records, batch), key=gmacs, reverse=True)
-        if len(ordered) == 1:
-            continue
-        places = ', '.join(
-            f'{record["label"]} {number}' for number, record in enumerate(ordered, 1) if 'FasterNet' in record['label']
-        )
-        yield (
-            f'Batch {batch}: {ordered[0]["label"]} has the most FLOPS ({gmacs(ordered[0]):.1f} G) and '
-            f'{ordered[-1]["label"]} the fewest ({gmacs(ordered[-1]):.1f} G).'
-            + (f' Places of {len(ordered)}: {places}.' if places else '')
-        )
-        for record in ordered:
-            rivals = [other for other in ordered if 'FasterNet' not in other['label']]
-            near = [other for other in rivals if abs(log(ratio(other, record, 'flops'))) < log(NEAR)]
-            if 'FasterNet' not in record['label'] or not near:
-                continue
-            texts = (
-                f'{other["label"]} ({ratio(other, record, "flops"):.2f} times its FLOPs) '
-                f'{ratio(other, record, "median_ms"):.2f}' + ' \\*' * bool(flags(other) or flags(record))
-                for other in sorted(near, key=lambda other: ratio(other, record, 'median_ms'))
-            )
-            yield (
-                f'Batch {batch}, networks with about the FLOPs of {record["label"]}, and how many times as long they '
-                f'take: {", ".join(texts)}.'
-            )
-
-
-def write_operators(document: dict, out_dir: str | Path) -> dict[str, Path]:
-    """Write the page and the picture, each file whole.
-
-    Args:
-        document: As for :func:`operators_page`.
-        out_dir: Folder, made if it is missing.
-
-    Returns:
-        Name → path of operators.md, operators.png and operators.svg.
-
-    Raises:
-        UserError: If nothing is measured yet, or a file can't be written.
-    """
-    if not complete(document):
-        raise UserError(f'nothing to draw in {out_dir} yet: nothing is measured; run the study without --report-only')
-    return write_report('operators', operators_page(document), draw_operators(document), out_dir)
+REPORT = Report(
+    name='operators',
+    title='Operators',
+    caption='Rooflines of the operators, and speed and latency of the networks',
+    setup=_setup,
+    state=_state,
+    body=_body,
+    draw=draw_operators,
+    missing=lambda records: '' if complete(records) else 'no size is complete; run without --report-only',
+)

@@ -1,4 +1,4 @@
-"""Redundancy of feature maps: how much the channels of an early layer are like each other (Fig. 3)."""
+"""Redundancy of feature maps: how similar the channels of an early layer are (Fig. 3)."""
 
 import base64
 import io
@@ -12,32 +12,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmfasternet.benchmark.measure.latency import progress_bar
+from mmfasternet.benchmark.measure.turns import progress_bar
+from mmfasternet.benchmark.paper.experiment import Experiment
 from mmfasternet.benchmark.paper.photographs import read_square
-from mmfasternet.benchmark.paper.records import StudyFile
-from mmfasternet.benchmark.paper.subject import Network, Subject, digest, record_maps
+from mmfasternet.benchmark.paper.subject import RGBNetwork, Subject, digest, record_maps
+from mmfasternet.benchmark.records import Records
 from mmfasternet.errors import UserError
 
 __all__ = ['Plan', 'best_correlations', 'measure_redundancy', 'shifted']
 
-# The channels that are shown, in rows and columns, each of the height and width in pixels.
-SHOWN, TILE = (4, 10), 56
+# Rows and columns of the channels that are shown, and the height and width of each in pixels.
+_SHOWN, _TILE = (4, 10), 56
 
 
 def best_correlations(maps: Tensor) -> np.ndarray:
-    """For every channel the largest absolute correlation, over positions, with any other channel.
-
-    Args:
-        maps: Feature maps of shape (channels, H, W).
-
-    Returns:
-        Pearson's |r|, 0 to 1, of the channels that are not constant; NaN of the others.
-
-    Example:
-        >>> a, b = torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[1.0, -1.0, -1.0, 1.0]])
-        >>> best_correlations(torch.stack([a, -2 * a, b, torch.ones(1, 4)])).round(3).tolist()
-        [1.0, 1.0, 0.0, nan]
-    """
+    """For every channel of (channels, H, W) the largest |r| with any other, over positions; NaN for constant ones."""
     flat = maps.flatten(1).double()
     flat = flat - flat.mean(dim=1, keepdim=True)
     norms = torch.linalg.vector_norm(flat, dim=1)
@@ -51,18 +40,7 @@ def best_correlations(maps: Tensor) -> np.ndarray:
 
 
 def shifted(maps: Tensor) -> Tensor:
-    """The same maps, each rolled by a random distance of its own: what is left of their likeness is chance.
-
-    Args:
-        maps: Feature maps of shape (channels, H, W).
-
-    Returns:
-        Maps of the same shape; the same distances for the same shape.
-
-    Example:
-        >>> shifted(torch.arange(8.0).view(2, 2, 2)).sum(dim=(1, 2)).tolist()
-        [6.0, 22.0]
-    """
+    """Each map rolled by a random distance of its own, so that what similarity remains is chance."""
     generator = torch.Generator().manual_seed(0)
     _, height, width = maps.shape
     down = torch.randint(height, (len(maps),), generator=generator).tolist()
@@ -72,10 +50,10 @@ def shifted(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is looked at.
+    """What to look at.
 
     Args:
-        photographs: Picture files.
+        photographs: Image files.
         layer: Name of the layer in the network. Defaults to 'layer1', the first stage of a ResNet.
         pixels: Height and width of the network's input. Defaults to 224.
     """
@@ -85,24 +63,24 @@ class Plan:
     pixels: int = 224
 
 
-def measure_redundancy(subject: Subject, plan: Plan, out: str | Path) -> dict:
-    """Measure how much the maps of a layer are like each other, photograph by photograph.
+def measure_redundancy(subject: Subject, plan: Plan, path: str | Path) -> Records:
+    """Measure how similar the feature maps of a layer are, photograph by photograph.
 
     Args:
         subject: The network.
-        plan: What is looked at.
-        out: File of records, see docs/records.md.
+        plan: What to look at.
+        path: File of records, see docs/records.md.
 
     Returns:
-        The document: a record for each photograph and kind of ``weights``, 'trained' and 'random'. Its figures are
-        ``channels``, ``constant``, the number of maps that don't vary, ``best_correlations`` of the others, and
-        ``best_correlations_shifted`` as chance has them. The first has ``photograph`` and ``maps`` too, the picture and
-        some of its maps, as PNG files in base64.
+        The records, one for each photograph and kind of ``weights``, 'trained' and 'random'. The figures are
+        ``channels``, ``constant`` (the number of feature maps that don't vary), ``best_correlations`` of the others,
+        and ``best_correlations_shifted``, those by chance. The first also has ``photograph`` and ``maps``, the image
+        and some of its feature maps, as PNG files in base64.
 
     Raises:
-        UserError: If the network has no such layer, or the file of records is of another network.
+        UserError: If the network has no such layer, or the records are of another network.
     """
-    file = StudyFile(out, 'redundancy')
+    experiment = Experiment('redundancy', Records.open(path))
     networks = {weights: subject.build(weights == 'trained') for weights in ('trained', 'random')}
     common = dict(
         network=subject.name,
@@ -111,38 +89,40 @@ def measure_redundancy(subject: Subject, plan: Plan, out: str | Path) -> dict:
         pixels=plan.pixels,
         photographs=[path.name for path in plan.photographs],
     )
-    file.require(common)
+    experiment.require(common)
     with progress_bar() as progress:
-        for path in progress.track(plan.photographs, description='photographs'):
+        for image in progress.track(plan.photographs, description='photographs'):
             for weights, network in networks.items():
                 settings = dict(common, weights=weights)
-                if file.find(path.name, settings):
+                if experiment.find(image.name, settings):
                     continue
-                picture = read_square([path], plan.pixels)
-                maps = maps_of(network, picture, plan.layer)
-                figures = figures_of(maps)
-                if weights == 'trained' and path == plan.photographs[0]:
-                    figures.update(photograph=png(picture[0].permute(1, 2, 0).numpy()), maps=tiles(maps))
-                file.add(path.name, path.stem.replace('_', ' '), settings, figures)
-    return file.document
+                pixels = read_square([image], plan.pixels)
+                maps = _maps_of(network, pixels, plan.layer)
+                figures = _figures_of(maps)
+                if weights == 'trained' and image == plan.photographs[0]:
+                    figures.update(photograph=_png(pixels[0].permute(1, 2, 0).numpy()), maps=_tiles(maps))
+                experiment.add(image.name, image.stem.replace('_', ' '), settings, figures)
+    return experiment.records
 
 
 @torch.no_grad()
-def maps_of(network: Network, picture: Tensor, layer: str) -> Tensor:
-    """What a layer puts out for one picture: (channels, H, W)."""
+def _maps_of(network: RGBNetwork, image: Tensor, layer: str) -> Tensor:
+    """The feature maps that a layer returns for one image: (channels, H, W)."""
     layers = dict(network.body.named_modules())
     if layer not in layers or not layer:
         names = ', '.join(name for name, _ in network.body.named_children())
-        raise UserError(f'the network has no layer {layer!r}; it has {names}, and those inside of them, such as a.0')
+        raise UserError(f'the network has no layer {layer!r}; it has {names}, and those inside them, such as a.0')
     seen: list[Any] = []
     with record_maps({layer: layers[layer]}, lambda name, x, y: seen.append(y)):
-        network(picture)
+        network(image)
     if not (seen and isinstance(seen[0], Tensor) and seen[0].dim() == 4):
-        raise UserError(f'layer {layer} does not put out a map of shape (N, channels, H, W); name another with --layer')
+        raise UserError(
+            f'layer {layer} does not return a feature map of shape (N, channels, H, W); choose another with --layer'
+        )
     return seen[0][0]
 
 
-def figures_of(maps: Tensor) -> dict[str, Any]:
+def _figures_of(maps: Tensor) -> dict[str, Any]:
     best, by_chance = best_correlations(maps), best_correlations(shifted(maps))
     return dict(
         channels=len(maps),
@@ -154,21 +134,21 @@ def figures_of(maps: Tensor) -> dict[str, Any]:
     )
 
 
-def tiles(maps: Tensor) -> str:
+def _tiles(maps: Tensor) -> str:
     """The first channels side by side, each from its own darkest to its own brightest."""
-    rows, columns = SHOWN
-    sheet = np.full((rows * TILE, columns * TILE), 255, dtype=np.uint8)
+    rows, columns = _SHOWN
+    sheet = np.full((rows * _TILE, columns * _TILE), 255, dtype=np.uint8)
     for index, one in enumerate(maps[: rows * columns].numpy()):
         span = one.max() - one.min()
         grey = np.uint8(255 * (one - one.min()) / span) if span > 0 else np.zeros(one.shape, dtype=np.uint8)
         row, column = divmod(index, columns)
-        tile = Image.fromarray(grey).resize((TILE - 2, TILE - 2), Image.Resampling.BILINEAR)
-        sheet[row * TILE : row * TILE + TILE - 2, column * TILE : column * TILE + TILE - 2] = tile
-    return png(sheet)
+        tile = Image.fromarray(grey).resize((_TILE - 2, _TILE - 2), Image.Resampling.BILINEAR)
+        sheet[row * _TILE : row * _TILE + _TILE - 2, column * _TILE : column * _TILE + _TILE - 2] = tile
+    return _png(sheet)
 
 
-def png(pixels: np.ndarray) -> str:
-    """A picture as a PNG file in base64."""
+def _png(pixels: np.ndarray) -> str:
+    """An image as a PNG file in base64."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, 'png', optimize=True)
     return base64.b64encode(file.getvalue()).decode()

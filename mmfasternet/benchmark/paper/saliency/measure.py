@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmfasternet.benchmark.paper.records import StudyFile
+from mmfasternet.benchmark.paper.experiment import Experiment
 from mmfasternet.benchmark.paper.subject import digest
+from mmfasternet.benchmark.records import Records
 from mmfasternet.errors import UserError
 from mmfasternet.weights.reader import read_checkpoint
 from mmfasternet.weights.state_dict import StateDict, unwrap
@@ -15,21 +16,7 @@ __all__ = ['filters_of', 'measure_saliency', 'position_norms', 'salient_counts']
 
 
 def filters_of(state_dict: StateDict) -> StateDict:
-    """The weights of the 3×3 convolutions that mix channels, of the backbone if the file has one.
-
-    Depthwise convolutions see one channel, and are no regular filters. Grouped ones count, with the channels they see.
-
-    Args:
-        state_dict: Tensors by key.
-
-    Returns:
-        Key → weight of shape (filters, channels, 3, 3), channels > 1.
-
-    Example:
-        >>> sizes = dict(conv=(8, 4, 3, 3), depthwise=(8, 1, 3, 3), pointwise=(8, 8, 1, 1))
-        >>> list(filters_of({key: torch.ones(size) for key, size in sizes.items()}))
-        ['conv']
-    """
+    """The weights of the 3×3 convolutions that mix channels, those of the backbone if the file has one, by key."""
     found = {
         key: value
         for key, value in state_dict.items()
@@ -39,77 +26,53 @@ def filters_of(state_dict: StateDict) -> StateDict:
 
 
 def position_norms(weight: Tensor) -> Tensor:
-    """The Frobenius norm of each position of each filter, over the channels that it sees (Sec. 3.3).
-
-    Args:
-        weight: Of shape (filters, channels, 3, 3).
-
-    Returns:
-        Norms ‖F_i‖ of shape (filters, 9), row by row: position 4 is the centre.
-
-    Example:
-        >>> weight = torch.zeros(1, 2, 3, 3)
-        >>> weight[0, :, 1, 1] = torch.tensor([3.0, 4.0])
-        >>> position_norms(weight).tolist()
-        [[0.0, 0.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0, 0.0]]
-    """
+    """The Frobenius norm of each position of each filter, over its channels (Sec. 3.3): (filters, 9), row by row."""
     return torch.linalg.vector_norm(weight.double(), dim=1).flatten(1)
 
 
 def salient_counts(weight: Tensor) -> list[int]:
-    """How many filters have their largest norm at each position; a filter of zeros has none.
-
-    Args:
-        weight: Of shape (filters, channels, 3, 3).
-
-    Returns:
-        Nine counts, row by row.
-
-    Example:
-        >>> salient_counts(torch.eye(9).view(9, 1, 3, 3))
-        [1, 1, 1, 1, 1, 1, 1, 1, 1]
-    """
+    """How many filters have their largest norm at each of the nine positions; a filter of zeros has none."""
     norms = position_norms(weight)
     salient = norms[norms.amax(dim=1) > 0].argmax(dim=1)
     return torch.bincount(salient, minlength=9).tolist()
 
 
-def measure_saliency(checkpoint: str | Path, label: str, out: str | Path) -> dict:
+def measure_saliency(checkpoint: str | Path, label: str, path: str | Path) -> Records:
     """Count the salient positions of every layer of a checkpoint, and of random filters of the same shapes.
 
     Args:
-        checkpoint: Path or http(s) address of the weights of any model.
+        checkpoint: Path or http(s) URL of the weights of any model.
         label: What the page calls them.
-        out: File of records, see docs/records.md.
+        path: File of records, see docs/records.md.
 
     Returns:
-        The document: a record for each layer and kind of ``weights``, 'trained' and 'random', the latter drawn from a
-        normal distribution with seed 0. Its figures are the weight's ``filters`` and ``channels``, ``salient``, the
-        nine counts, and ``mean_norms``, each position's share of a filter's norms, averaged over filters.
+        The records, one for each layer and kind of ``weights``, 'trained' and 'random', the latter drawn from a normal
+        distribution with seed 0. The figures are ``filters`` and ``channels`` of the weight, ``salient``, the nine
+        counts, and ``mean_norms``, the share of each position in a filter's norms, averaged over filters.
 
     Raises:
         CheckpointError: If the checkpoint can't be read.
-        UserError: If it has no 3×3 convolution, or the file of records is of other weights.
+        UserError: If it has no 3×3 convolution, or the records are of other weights.
     """
     layers = filters_of(unwrap(read_checkpoint(checkpoint), str(checkpoint)))
     if not layers:
         raise UserError(
             f'{checkpoint} has no 3×3 convolution over more than one channel; give the checkpoint of a network that has'
         )
-    file = StudyFile(out, 'saliency')
+    experiment = Experiment('saliency', Records.open(path))
     common = dict(network=label, digest=digest(layers))
-    file.require(common)
+    experiment.require(common)
     generator = torch.Generator().manual_seed(0)
     for key, trained in layers.items():
         random = torch.randn(trained.shape, generator=generator)
         for weights, values in dict(trained=trained, random=random).items():
             settings = dict(common, weights=weights)
-            if not file.find(key, settings):
-                file.add(key, key.removesuffix('.weight'), settings, figures_of(values))
-    return file.document
+            if not experiment.find(key, settings):
+                experiment.add(key, key.removesuffix('.weight'), settings, _figures_of(values))
+    return experiment.records
 
 
-def figures_of(weight: Tensor) -> dict:
+def _figures_of(weight: Tensor) -> dict:
     norms = position_norms(weight)
     norms = norms[norms.amax(dim=1) > 0]
     shares = norms / norms.sum(dim=1, keepdim=True)
