@@ -56,7 +56,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmfasternet*']),
-    package_data={'mmfasternet.benchmark.report': ['page.html'], 'mmfasternet.benchmark.published': ['*.csv']},
+    package_data={'mmfasternet.benchmark.comparison': ['page.html'], 'mmfasternet.benchmark.published': ['*.csv']},
     python_requires='>=3.10',
     # What both sets of OpenMMLab packages share; a set itself is an extra, since either would do.
     install_requires=['matplotlib', 'numpy', 'pycocotools', 'rich', 'safetensors', 'torch'],

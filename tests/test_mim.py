@@ -1,7 +1,7 @@
 """`mim train|test|run mmfasternet …`: which tool and which config MIM picks, for an editable and for a plain install.
 
-onedl-mim finds an editable install and openmim a plain one. Each misses the other form by a fault of its own; what
-works then is MIM's own package for mmdet, given the path of our config.
+onedl-mim finds the tools of an editable install, openmim those of a plain one. In the other form mmdet's own tool takes
+the path of our config.
 """
 
 import json
@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from helpers.project import ROOT
 
 CONFIG = 'mask_rcnn_fasternet_t0.py'
 OTHER_CONFIG = 'mask_rcnn_fasternet_t1.py'
+TOOLS = sorted(path.relative_to(ROOT / 'tools').as_posix() for path in (ROOT / 'tools').rglob('*.py'))
 
 # Types each line into MIM in its folder; prints whether it succeeded, and what it said.
 DRIVER = """
@@ -52,10 +54,10 @@ def checkout(tmp_path_factory):
         shutil.copy(ROOT / name, checkout)
     for name in ('requirements', 'mmfasternet', 'configs'):
         shutil.copytree(ROOT / name, checkout / name)
-    for name in ('train', 'test', 'image_demo'):
+    for tool in TOOLS:
         for folder in ('tools', 'build/lib/mmfasternet/.mim/tools'):
-            (checkout / folder).mkdir(parents=True, exist_ok=True)
-            (checkout / folder / f'{name}.py').touch()
+            (checkout / folder / tool).parent.mkdir(parents=True, exist_ok=True)
+            (checkout / folder / tool).touch()
     for folder in ('work_dirs/run', 'build/lib/mmfasternet/.mim/configs'):
         (checkout / folder).mkdir(parents=True)
         (checkout / folder / CONFIG).touch()
@@ -97,6 +99,16 @@ def check_commands(site, commands):
         assert succeeded, said
 
 
+def runs_of_all_tools(folder, cwd):
+    return {(cwd, f'mim run mmfasternet {Path(tool).stem} word'): f'{folder}/{tool} word' for tool in TOOLS}
+
+
+def check_test_of_mmdet(site, cwd, name, config):
+    """Only which command MIM picks: the config is a real one, but nothing to test stands behind it."""
+    [(_, said)] = ask_mim(site, (cwd, f'mim test {name} {config} --checkpoint a.pth'))
+    assert f'mmdet/.mim/tools/test.py {config} a.pth --launcher none' in said
+
+
 @with_onedl_mim
 def test_onedl_mim_runs_an_editable_install(editable, checkout, tmp_path):
     tools, path = checkout / 'tools', checkout / 'configs' / CONFIG
@@ -115,30 +127,19 @@ def test_onedl_mim_runs_an_editable_install(editable, checkout, tmp_path):
             (tmp_path, f'mim test mmfasternet {OTHER_CONFIG} --checkpoint a.pth'): (
                 f'{tools}/test.py {checkout}/configs/{OTHER_CONFIG} a.pth --launcher none'
             ),
-            (tmp_path, 'mim run mmfasternet image_demo pictures'): f'{tools}/image_demo.py pictures',
         },
     )
 
 
 @with_onedl_mim
-def test_onedl_mim_refuses_a_name_that_the_checkout_holds_twice(editable, checkout, tmp_path):
-    # It works out the folder of the configs and then searches the whole checkout instead.
-    [(succeeded, said)] = ask_mim(editable, (tmp_path, f'mim test mmfasternet {CONFIG} --checkpoint a.pth'))
-    assert not succeeded
-    assert f'{checkout}/configs/{CONFIG}' in said and f'{checkout}/work_dirs/run/{CONFIG}' in said
+def test_onedl_mim_finds_every_tool_by_its_name(editable, checkout, tmp_path):
+    check_commands(editable, runs_of_all_tools(checkout / 'tools', tmp_path))
 
 
 @with_onedl_mim
-def test_onedl_mim_misses_a_plain_install(plain, tmp_path):
-    # It takes the folder of RECORD's first file for the package, and mmfasternet-….dist-info sorts before mmfasternet.
+def test_onedl_mim_tests_a_plain_install_through_mmdet(plain, tmp_path):
     path = f'{plain}/mmfasternet/.mim/configs/{CONFIG}'
-    (succeeded, said), (_, works) = ask_mim(
-        plain,
-        (tmp_path, f'mim test mmfasternet {path} --checkpoint a.pth'),
-        (tmp_path, f'mim test onedl-mmdetection {path} --checkpoint a.pth'),
-    )
-    assert not succeeded and '.dist-info/.mim/tools/test.py' in said
-    assert f'mmdet/.mim/tools/test.py {path} a.pth --launcher none' in works
+    check_test_of_mmdet(plain, tmp_path, 'onedl-mmdetection', path)
 
 
 @with_openmim
@@ -153,19 +154,15 @@ def test_openmim_runs_a_plain_install(plain, tmp_path):
             (tmp_path, f'mim test mmfasternet {CONFIG} --checkpoint a.pth'): (
                 f'{mim}/tools/test.py {mim}/configs/{CONFIG} a.pth --launcher none'
             ),
-            (tmp_path, 'mim run mmfasternet image_demo pictures'): f'{mim}/tools/image_demo.py pictures',
         },
     )
 
 
 @with_openmim
-def test_openmim_misses_an_editable_install(editable, checkout, tmp_path):
-    # It expects the package's folder in site-packages, where an editable install only has a link.
-    path = checkout / 'configs' / CONFIG
-    (succeeded, said), (_, works) = ask_mim(
-        editable,
-        (tmp_path, f'mim test mmfasternet {path} --checkpoint a.pth'),
-        (tmp_path, f'mim test mmdet {path} --checkpoint a.pth'),
-    )
-    assert not succeeded and f'{editable}/mmfasternet/.mim/tools/test.py' in said
-    assert f'mmdet/.mim/tools/test.py {path} a.pth --launcher none' in works
+def test_openmim_finds_every_tool_by_its_name(plain, tmp_path):
+    check_commands(plain, runs_of_all_tools(plain / 'mmfasternet/.mim/tools', tmp_path))
+
+
+@with_openmim
+def test_openmim_tests_an_editable_install_through_mmdet(editable, checkout, tmp_path):
+    check_test_of_mmdet(editable, tmp_path, 'mmdet', checkout / 'configs' / CONFIG)

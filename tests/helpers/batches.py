@@ -1,11 +1,11 @@
-"""Two pictures with objects, for tests that train a detector for a step."""
+"""Two images with objects, for tests that train a detector for a step."""
 
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
 
-def two_pictures(with_masks: bool = True) -> dict:
+def two_images(with_masks: bool = True) -> dict:
     """A batch as mmdet's pipelines give it: 64 × 96 pixels, two boxes in each, and their masks if wanted."""
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks

@@ -20,20 +20,20 @@ def golden_shapes(arch: str, kind: str) -> dict[str, list[int]]:
 
 def golden_state_dict(arch: str, kind: str = 'detection') -> dict[str, Tensor]:
     """The state dict that the golden outputs were computed with."""
-    return dict(cached_state_dict(arch, kind))
+    return dict(_cached_state_dict(arch, kind))
 
 
 @cache
-def cached_state_dict(arch: str, kind: str) -> dict[str, Tensor]:
+def _cached_state_dict(arch: str, kind: str) -> dict[str, Tensor]:
     return make_state_dict(golden_shapes(arch, kind))
 
 
 def make_state_dict(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
     """Fill any keys and shapes by the golden rule."""
-    return {key: make_entry(key, shape) for key, shape in shapes.items()}
+    return {key: _make_entry(key, shape) for key, shape in shapes.items()}
 
 
-def make_entry(key: str, shape: list[int]) -> Tensor:
+def _make_entry(key: str, shape: list[int]) -> Tensor:
     random = np.random.RandomState(zlib.crc32(key.encode()) & 0x7FFFFFFF)
     if key.endswith('num_batches_tracked'):
         return torch.tensor(1)

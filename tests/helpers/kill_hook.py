@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 
-def kill() -> None:
+def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -22,7 +22,7 @@ class KillHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if runner.iter + 1 == self.at_iter:
-            kill()
+            _kill()
 
     def before_save_checkpoint(self, runner, checkpoint) -> None:
         if checkpoint['meta']['epoch'] == self.at_save:
@@ -30,6 +30,6 @@ class KillHook(Hook):
             def write_half(backend, data, path):
                 with open(path, 'wb') as file:
                     file.write(data[: len(data) // 2])
-                kill()
+                _kill()
 
             LocalBackend.put = write_half
