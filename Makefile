@@ -27,7 +27,7 @@ help:
 	@echo "make compare-trained  latency against AP trained here: eight backbones, one budget (SEEDS=3, DATA=coco, QUICK=1)"
 	@echo "make engines          FasterNet in every engine beside timm's (QUICK=1: minutes, small images)"
 	@echo "make paper            the paper's experiments, or some: EXPERIMENTS='saliency ablation' (QUICK=1: minutes)"
-	@echo "make docs             build the documentation as a site, in site/"
+	@echo "make docs             build the documentation as a site, site/index.html: a broken link or reference fails"
 	@echo "make lint             check the code's style"
 	@echo "make env              make the environment that the others need (they make it themselves)"
 	@echo "SET=onedl|openmmlab picks the packages, VENV=folder the environment."
@@ -46,6 +46,7 @@ test: env
 
 test-slow: env
 	$(PYTHON_OF) -m pytest -m slow
+	$(PYTHON_OF) -m pytest --doctest-modules mmfasternet
 
 test-page: env
 	$(PYTHON_OF) -m pytest -m page
@@ -64,6 +65,10 @@ engines: env
 
 paper: env
 	set -e; for name in $(EXPERIMENTS); do echo "paper: $$name"; $(PYTHON_OF) tools/paper/$$name.py $(if $(QUICK),--quick); done
+
+docs: env
+	NO_MKDOCS_2_WARNING=1 "$(VENV)/bin/mkdocs" build --strict
+	NO_MKDOCS_2_WARNING=1 "$(VENV)/bin/mkdocs" build --strict --config-file mkdocs.zh.yml
 
 lint: env
 	"$(VENV)/bin/ruff" check .

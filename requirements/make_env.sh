@@ -30,7 +30,7 @@ lock=requirements/$set_name.lock
 packages_stamp=$venv/mmfasternet-packages
 project_stamp=$venv/mmfasternet-project
 hash_of() { cat "$@" | sha256sum | cut -c1-16; }
-packages="Python 3.11, $(hash_of "$pins" "$lock" requirements/{compare,export,tests,lint}.txt requirements/make_env.sh)"
+packages="Python 3.11, $(hash_of "$pins" "$lock" requirements/{compare,export,tests,lint,docs}.txt requirements/make_env.sh)"
 project="$PWD, $(hash_of setup.py mmfasternet/version.py)"
 
 has_packages() { [ "$(cat "$packages_stamp" 2>/dev/null)" = "$packages" ] && "$venv/bin/python" -c '' 2>/dev/null; }
@@ -112,7 +112,7 @@ make_packages() {
     local wheel
     wheel=$(mmcv_wheel)
     say "installing the rest of the set: 1 to 2 minutes"
-    install "$wheel" -e ".[$set_name,compare,export,tests]" -r requirements/lint.txt
+    install "$wheel" -e ".[$set_name,compare,export,tests]" -r requirements/lint.txt -r requirements/docs.txt
     # opencv-python and its headless twin write the same files; the twin's also import where there is no libGL.
     install --force-reinstall --no-deps "$(pip freeze | sed -n 's/^opencv-python==/opencv-python-headless==/p')"
     rm -r "$venv/mmcv"
