@@ -137,6 +137,7 @@ def test_onedl_mim_finds_every_tool_by_its_name(editable, checkout, tmp_path):
 
 
 @with_onedl_mim
+@pytest.mark.slow
 def test_onedl_mim_tests_a_plain_install_through_mmdet(plain, tmp_path):
     path = f'{plain}/mmfasternet/.mim/configs/{CONFIG}'
     check_test_of_mmdet(plain, tmp_path, 'onedl-mmdetection', path)

@@ -99,8 +99,8 @@ _ALLOWED = {
 class Unpickler(pickle._Unpickler):
     """``pickle.Unpickler`` that creates only what is on the allowlist, and checks the state that an object is given.
 
-    It derives from Python's implementation, because C's does not let a subclass change BUILD, which sets attributes. Its
-    arguments are those of ``pickle.Unpickler``.
+    It derives from Python's implementation, because C's does not let a subclass change BUILD, which sets attributes.
+    Its arguments are those of ``pickle.Unpickler``.
 
     Raises:
         RefusedGlobal: From ``load()``, if the pickle asks for anything else.

@@ -8,6 +8,7 @@ import torch
 from helpers.batches import two_images
 from helpers.project import ROOT
 from helpers.recipes import differences
+from helpers.sizes import large_ones_slow
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
@@ -85,7 +86,7 @@ def build_small(name: str) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize('name', [*NAMES, *(f'mask_rcnn_fasternet_{arch}' for arch in VARIANTS)])
+@pytest.mark.parametrize('name', large_ones_slow([*NAMES, *(f'mask_rcnn_fasternet_{arch}' for arch in VARIANTS)]))
 def test_learns_and_predicts(name):
     detector = build_small(name).train()
     data = detector.data_preprocessor(two_images('mask' in name), training=True)

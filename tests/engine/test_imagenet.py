@@ -10,6 +10,7 @@ import torch
 import yaml
 from helpers.golden import golden_state_dict
 from helpers.project import ROOT, run_tool
+from helpers.sizes import large_ones_slow
 from mmcv.transforms import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
@@ -92,7 +93,7 @@ def test_images_of_192_then_224(arch, tmp_path):
     assert Compose([TRANSFORMS.build(step) for step in test])(dict(sample))['inputs'].shape == (3, 224, 224)
 
 
-@pytest.mark.parametrize('arch', TABLE6)
+@pytest.mark.parametrize('arch', large_ones_slow(TABLE6))
 def test_classifier_trains_and_predicts(arch):
     model = MODELS.build(imagenet_config(arch).model)
     model.init_weights()

@@ -250,6 +250,7 @@ def step_of_one_process(rank: int, world_size: int, rendezvous: str, folder: str
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
     for world_size in (1, 2):
         rendezvous = f'file://{tmp_path}/rendezvous_{world_size}'

@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.project import ROOT, run_tool
 from helpers.recipes import differences
+from helpers.sizes import large_ones_slow
 from mmengine.registry import MODELS, RUNNERS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.datasets import BaseSegDataset
@@ -99,7 +100,7 @@ def test_upernet_pads_images_of_any_size():
     assert preprocessor(dict(inputs=[image], data_samples=[sample]))['inputs'].shape == (1, 3, 96, 96)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', large_ones_slow(NAMES))
 def test_config_learns_and_predicts(name):
     """ImageNet weights of its variant, nothing frozen; a loss with finite gradients; a map of the image's size."""
     cfg = load(name)

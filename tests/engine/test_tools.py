@@ -177,6 +177,7 @@ def test_absent_coco_is_one_message(mistake_of, tmp_path, monkeypatch):
         assert word in message
 
 
+@pytest.mark.slow
 def test_without_compiled_ops_the_backbone_works_and_tools_name_the_fix(tmp_path):
     """mmcv-lite is mmcv without its module of ops."""
     (tmp_path / 'sitecustomize.py').write_text("import sys\nsys.modules['mmcv._ext'] = None\n")
