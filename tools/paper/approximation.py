@@ -7,18 +7,16 @@ two cores some minutes, and these images.
 import argparse
 from pathlib import Path
 
+from mmfasternet.benchmark.paper.arguments import add_subject
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.errors import exit_on_user_error, require_ops
-from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
+from mmfasternet.weights.reader import trust_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__, 'work_dirs/paper/approximation', 'a ResNet-18, fits of one epoch on a dozen images')
-    parser.add_argument('--config', help='config of any detector, segmentor or classifier')
-    parser.add_argument('--timm', metavar='NAME', help='name of a classifier in timm, instead of a config')
-    parser.add_argument('--checkpoint', help='path or URL of its weights; default: those that timm downloads')
-    add_trust_checkpoint(parser)
+    add_subject(parser)
     parser.add_argument('--images', help='a folder of images; default: the generated images')
     parser.add_argument('--count', type=int, default=200, help='at most this many images; default: %(default)s')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='seeds 0 to N - 1; default: %(default)s')

@@ -7,20 +7,18 @@ two cores some minutes, and the photographs of scikit-image.
 import argparse
 from pathlib import Path
 
+from mmfasternet.benchmark.paper.arguments import add_subject
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.errors import exit_on_user_error, require_ops
-from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
+from mmfasternet.weights.reader import trust_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(
         __doc__, 'work_dirs/paper/redundancy', 'a ResNet-18 trained for one epoch, one small photograph'
     )
-    parser.add_argument('--config', help='config of any detector, segmentor or classifier')
-    parser.add_argument('--timm', metavar='NAME', help='name of a classifier in timm, instead of a config')
-    parser.add_argument('--checkpoint', help='path or URL of its weights; default: those that timm downloads')
-    add_trust_checkpoint(parser)
+    add_subject(parser)
     parser.add_argument('--layer', default='layer1', help='name of the layer in the backbone; default: %(default)s')
     parser.add_argument('--images', help='an image or a folder; default: the photographs of scikit-image')
     return parser.parse_args()
