@@ -6,9 +6,14 @@ import pytest
 import rich
 import torch
 
+from mmfasternet.engine.ops import provide_ops
+
 ROOT = Path(__file__).resolve().parent
 # Examples that export, which torch before 2.6 can't do for images of any size: the openmmlab set skips them.
 EXPORTING = ('export_onnx', 'quantize', 'backend_forward')
+
+# Tests and examples import mmdet, as the tools do.
+provide_ops()
 
 
 @pytest.fixture(autouse=True)

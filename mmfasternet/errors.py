@@ -4,35 +4,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ['MissingOpsError', 'UserError', 'exit_on_user_error', 'require_ops']
+__all__ = ['UserError', 'exit_on_user_error']
 
 
 class UserError(ValueError):
     """Something the user gave is wrong; the message says what, what was expected, and what to do."""
-
-
-class MissingOpsError(UserError):
-    """mmcv is installed without its compiled ops."""
-
-
-def require_ops() -> None:
-    """Make sure that mmcv has its compiled ops, which every detector needs.
-
-    Raises:
-        MissingOpsError: If they are missing, as in mmcv-lite.
-
-    Example:
-        >>> require_ops()
-    """
-    try:
-        import mmcv._ext  # noqa: F401
-    except ImportError as error:
-        raise MissingOpsError(
-            f"mmcv's compiled ops are missing ({error}), and detectors need them (RoIAlign, NMS). The backbone alone "
-            'works without them. Set up a complete environment with `make env`, or replace mmcv-lite: '
-            'pip uninstall mmcv-lite onedl-mmcv-lite; pip install onedl-mmcv (or mmcv), in the version that '
-            'requirements/ names, compiled for the installed torch.'
-        ) from error
 
 
 @contextmanager

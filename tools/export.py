@@ -6,7 +6,8 @@ import rich
 from rich.markup import escape
 from rich.table import Table
 
-from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
@@ -33,7 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
+    provide_ops()
     # Imported here, since without mmcv's ops and the runtimes its import would fail in another way.
     from mmfasternet.deploy.export import OPSET, export_onnx
 

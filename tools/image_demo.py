@@ -6,7 +6,8 @@ from mmengine.config import DictAction
 
 from mmfasternet.datasets import find_images
 from mmfasternet.engine.config import load_config
-from mmfasternet.errors import UserError, exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import UserError, exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
@@ -26,7 +27,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
+    provide_ops()
     # Imported here, since without mmcv's ops its import would fail in another way.
     from mmfasternet.engine.inference import predict_images
 

@@ -6,8 +6,9 @@ import os
 from mmengine.config import DictAction
 
 from mmfasternet.engine.config import load_config
+from mmfasternet.engine.ops import provide_ops
 from mmfasternet.engine.training import train
-from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    require_ops()
+    provide_ops()
     trust_checkpoints(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     cfg.launcher = args.launcher

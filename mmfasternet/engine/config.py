@@ -9,6 +9,8 @@ from mmengine.config import Config
 
 from mmfasternet.errors import UserError
 
+from .ops import provide_ops
+
 __all__ = ['load_config', 'move_data_root', 'project_root']
 
 _MAIN_CONFIG = 'configs/mask_rcnn_fasternet_s.py'
@@ -48,6 +50,8 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     """
     if not Path(path).is_file():
         raise UserError(f'config {path} does not exist; give the path of a config file, configs/…/NAME.py')
+    # A config may import parts of mmdet.
+    provide_ops()
     try:
         cfg = Config.fromfile(path)
     except ImportError as error:

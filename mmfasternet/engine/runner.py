@@ -17,10 +17,12 @@ from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import nn
 
 from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
-from mmfasternet.errors import UserError, require_ops
+from mmfasternet.errors import UserError
 from mmfasternet.files import replacing
 from mmfasternet.weights.reader import use_safe_reader
 from mmfasternet.weights.state_dict import check_whole_model, unwrap
+
+from .ops import provide_ops
 
 __all__ = ['SafeCheckpointHook', 'SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
 
@@ -134,11 +136,11 @@ class StrictRunner(Runner):
     Its arguments are those of ``Runner``; a config asks for it by ``runner_type='StrictRunner'``.
 
     Raises:
-        UserError: If mmcv has no compiled ops, or ``work_dir`` can't be written.
+        UserError: If ``work_dir`` can't be written.
     """
 
     def __init__(self, model: nn.Module | dict, work_dir: str, *args: Any, **kwargs: Any) -> None:
-        require_ops()
+        provide_ops()
         use_safe_reader()
         _check_writable(work_dir)
         super().__init__(model, work_dir, *args, **kwargs)

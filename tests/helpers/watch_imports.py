@@ -30,6 +30,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch.backends import cudnn
 
+from mmfasternet.engine.ops import provide_ops
+
+# As a tool does before it imports what needs mmdet.
+provide_ops()
+
 # Whose functions and methods nobody replaces.
 WATCHED = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'torch', 'numpy', 'timm')
 

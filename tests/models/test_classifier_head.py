@@ -43,7 +43,6 @@ def released(folder: Path, arch: str = 't0', edit=lambda entries: None) -> str:
 
 def run_untrained(arch: str, work_dir: Path, **options) -> nn.Module:
     """The model of a runner as it is when its test begins."""
-    pytest.importorskip('mmcv._ext')  # which the runner needs
     cfg = config_of(arch, work_dir, **options)
     for key in list(cfg):
         if key.startswith(('train_', 'val_', 'test_', 'optim_wrapper', 'param_scheduler')):

@@ -9,7 +9,8 @@ from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.benchmark.published.rows import ROWS, find_row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
-from mmfasternet.errors import UserError, exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import UserError, exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint
 
 # Two cores take half an hour for the first, minutes for the second.
@@ -37,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
+    provide_ops()
     others = [Records.read(path) for path in args.records]
     bring_up_to_date = partial(
         compare,

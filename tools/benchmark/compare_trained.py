@@ -13,7 +13,8 @@ from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, find_row
 from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.engine.launch import LAUNCHERS, Launcher
-from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint
 
 OUT_DIR = 'work_dirs/compare_trained'
@@ -56,8 +57,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
-    # Imported here, since they need what require_ops and the extra for drawing explain.
+    provide_ops()
+    # Imported here, since they need the extra for drawing, whose absence is explained.
     from mmfasternet.benchmark.comparison.runs import TrainingPlan
     from mmfasternet.benchmark.comparison.trained import measure_trained
     from mmfasternet.benchmark.comparison.trained_check import dry_run

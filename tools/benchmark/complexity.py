@@ -12,7 +12,8 @@ from mmfasternet.benchmark.measure.complexity import count_classifier, count_com
 from mmfasternet.benchmark.published.rows import Row, find_row
 from mmfasternet.benchmark.records import Records, describe_machine
 from mmfasternet.engine.config import load_config
-from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import exit_on_user_error
 
 KINDS = dict(mmpretrain=('classifier', count_classifier))
 
@@ -36,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
+    provide_ops()
     rows = [find_row(config) for config in args.configs]
     records = Records(describe_machine(), args.out)
     counts = {'complexity': [], 'classifier': []}

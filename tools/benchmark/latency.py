@@ -16,7 +16,8 @@ from mmfasternet.benchmark.measure.paths import PATHS
 from mmfasternet.benchmark.published.rows import find_row
 from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.benchmark.report.markdown import milliseconds
-from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
@@ -71,7 +72,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
+    provide_ops()
     trust_checkpoints(args.trust_checkpoint)
     rows = [find_row(config) for config in args.configs]
     scopes = args.scope or (Protocol.scopes if args.backend == 'eager' else ('backbone',))

@@ -10,7 +10,8 @@ from pathlib import Path
 from mmfasternet.benchmark.paper.arguments import add_subject
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
-from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import trust_checkpoints
 
 
@@ -25,9 +26,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
+    provide_ops()
     trust_checkpoints(args.trust_checkpoint)
-    # Imported here, since they need what require_ops and the extra for drawing explain.
+    # Imported here, since they need the extra for drawing, whose absence is explained.
     from mmfasternet.benchmark.paper.approximation.measure import Plan, measure_approximation
     from mmfasternet.benchmark.paper.approximation.report import REPORT
     from mmfasternet.benchmark.paper.photographs import photographs

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
-from mmfasternet.errors import exit_on_user_error, require_ops
+from mmfasternet.engine.ops import provide_ops
+from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
@@ -22,9 +23,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    require_ops()
+    provide_ops()
     trust_checkpoints(args.trust_checkpoint)
-    # Imported here, since they need what require_ops and the extra for drawing explain.
+    # Imported here, since they need the extra for drawing, whose absence is explained.
     from mmfasternet.benchmark.paper.saliency.measure import measure_saliency
     from mmfasternet.benchmark.paper.saliency.report import REPORT
     from mmfasternet.benchmark.paper.subject import train_once

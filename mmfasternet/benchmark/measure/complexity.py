@@ -147,7 +147,7 @@ def _heads_counter(
     model: nn.Module, config: str | Path, scope: str | None
 ) -> Callable[[nn.Module, Sequence[Tensor], tuple], dict]:
     """The function that counts the parts after the neck."""
-    # Imported here: mmseg and mmdet need mmcv's compiled ops, whose absence the tools report first, but not each other.
+    # Imported here: mmseg and mmdet don't need each other.
     if scope == 'mmseg':
         from mmseg.models import EncoderDecoder
 
