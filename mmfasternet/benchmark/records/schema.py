@@ -172,6 +172,7 @@ KINDS = {
         (
             _Field('box_ap mask_ap', 'percent points', 'with `…50` and `…75` where the test gave them', _PERCENT),
             _Field('dataset checkpoint source', '', 'what was tested on what, null if unknown; the file of the test'),
+            _Field('contender', '', '`tools/benchmark/ops.py`: whose operators were tested'),
             _Field('seed epochs', '1', 'compare-trained: of the training'),
             _Field('options', '', 'compare-trained: what overrode its config, null if nothing did'),
             _Field(
@@ -181,7 +182,7 @@ KINDS = {
                 'epoch and percent points on the validation data',
             ),
         ),
-        ('dataset', 'checkpoint', 'seed'),
+        ('dataset', 'checkpoint', 'seed', 'contender'),
     ),
     'profile': _Kind(
         'Where the time of an optimized backbone goes.',
@@ -207,6 +208,14 @@ KINDS = {
             _Field('quartiles_ms times_ms', 'ms', 'the same'),
         ),
         ('contender', 'shape', 'batch', 'threads'),
+    ),
+    'ops': _Kind(
+        "mmcv's operators or torchvision's: one alone, or the demo's detector with all of them.",
+        (
+            _Field('contender threads', ', 1', 'whose operators, `mmcv` or `torchvision`, and threads of torch'),
+            *_LATENCIES,
+        ),
+        ('contender', 'threads'),
     ),
     'paper': _Kind(
         "A measurement of one of the paper's experiments.",
