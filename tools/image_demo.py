@@ -1,4 +1,4 @@
-"""Detect objects in an image or a folder of images, draw them, and write them in COCO's format."""
+"""Detect objects in an image or a folder of images: draw them, and write them in COCO's format."""
 
 import argparse
 

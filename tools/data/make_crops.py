@@ -1,4 +1,4 @@
-"""Crop the objects of a shapes data set into a folder per class, in ImageNet's layout."""
+"""Crop the objects of a shapes data set: a folder per class, in ImageNet's layout."""
 
 import argparse
 
