@@ -1,5 +1,6 @@
 """The command `mmfasternet`; tests/test_packaging.py runs it as it is installed."""
 
+import runpy
 import sys
 
 import pytest
@@ -71,9 +72,12 @@ def test_a_tool_runs_as_a_script(tmp_path, monkeypatch, capsys):
     ]
 
 
-def test_the_package_is_the_command_too(tmp_path):
-    # A tool's own parser answers, by the name of the command.
-    done = run_tool(sys.executable, '-m', 'mmfasternet', 'make_crops', cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith('usage: mmfasternet make_crops ')
-    assert 'mmfasternet make_crops: error: the following arguments are required: source, root' in done.stderr
+def test_the_package_is_the_command_too(monkeypatch, capsys):
+    """`python -m mmfasternet`; the tool's own parser answers, by the name of the command."""
+    monkeypatch.setattr(sys, 'argv', ['mmfasternet/__main__.py', 'make_crops'])
+    monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])
+    with pytest.raises(SystemExit, match='2'):
+        runpy.run_module('mmfasternet', run_name='__main__')
+    said = capsys.readouterr().err
+    assert said.startswith('usage: mmfasternet make_crops ')
+    assert 'mmfasternet make_crops: error: the following arguments are required: source, root' in said
