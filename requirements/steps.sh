@@ -9,7 +9,7 @@ fail() { echo "make: error: $*" >&2; exit 1; }
 # pip shows how its downloads go on a terminal, and only errors elsewhere; the log has the rest.
 pip() {
     local options=(--disable-pip-version-check --log "$log")
-    [ -t 1 ] || options+=(-qq)
+    [ -t 1 ] || { options+=(-qq) && export PIP_PROGRESS_BAR=off; }
     "$venv/bin/python" -m pip "${options[@]}" "$@"
 }
 
