@@ -56,6 +56,8 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmfasternet*']),
+    py_modules=['mmfasternet_cli'],
+    entry_points={'console_scripts': ['mmfasternet = mmfasternet_cli:main']},
     package_data={'mmfasternet.benchmark.comparison': ['page.html'], 'mmfasternet.benchmark.published': ['*.csv']},
     python_requires='>=3.10',
     # What both sets of OpenMMLab packages share; a set itself is an extra, since either would do.

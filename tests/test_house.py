@@ -25,7 +25,7 @@ RULES = (
 
 
 def read_sources() -> dict[str, str]:
-    paths = (path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py'))
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py')] + [ROOT / 'mmfasternet_cli.py']
     return {path.relative_to(ROOT).as_posix(): path.read_text(encoding='utf-8') for path in paths}
 
 

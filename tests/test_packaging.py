@@ -1,5 +1,9 @@
-"""What a wheel and a source distribution hold, and that the pins, the extras and the version are each said once."""
+"""What a wheel and a source distribution hold, that the pins, the extras and the version are each said once, and that
+the command of an installed wheel works in an empty folder."""
 
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +12,7 @@ from email.parser import Parser
 from pathlib import PurePosixPath
 
 import pytest
+import torch
 from helpers.project import ROOT
 from packaging.requirements import Requirement
 
@@ -15,7 +20,7 @@ from mmfasternet.version import __version__
 
 PARTS = [
     *('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CITATION.cff', 'model-index.yml'),
-    *('requirements', 'mmfasternet', 'configs', 'tools', 'tests'),
+    *('requirements', 'mmfasternet_cli.py', 'mmfasternet', 'configs', 'tools', 'tests'),
 ]
 
 
@@ -78,7 +83,7 @@ def wheel(tree, tmp_path_factory):
 
 
 def test_wheel_holds_the_package_and_what_mim_looks_up(tree, wheel):
-    package = {path for path in files_in(tree) if path.startswith('mmfasternet/')}
+    package = {path for path in files_in(tree) if path.startswith('mmfasternet')}
     looked_up = {
         path for path in files_in(tree) if path.startswith(('configs/', 'tools/')) or path == 'model-index.yml'
     }
@@ -130,3 +135,134 @@ def test_lock_agrees_with_the_pins(wheel, name):
     files = (f'{name}.txt', 'compare.txt', 'export.txt', 'tests.txt', 'lint.txt', 'docs.txt')
     for pin in [*plain, *(pin for file in files for pin in read_pins(file))]:
         assert pin.specifier.contains(locked[pin.name.lower()]), f'{pin} and {name}.lock disagree'
+
+
+# The command of the wheel, with the other packages of this environment.
+
+# Not part of a package set: mmfasternet[compare] and mmfasternet[export] bring them.
+EXTRAS = ('jinja2', 'onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'scipy', 'skimage', 'timm')
+ONE_ITERATION = ['train_dataloader.batch_size=4', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
+
+# Types each line into the command, without the packages in its arguments; prints what came of each. All in one process,
+# since they share their imports.
+DRIVER = """
+import contextlib, io, json, sys
+from mmfasternet_cli import main
+
+outcomes, own = [], sys.modules['__main__']
+sys.modules.update(dict.fromkeys(sys.argv[1:]))
+for line in json.load(sys.stdin):
+    sys.argv = ['mmfasternet', *line.split()]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main()
+            status = 0
+        except SystemExit as stopped:
+            status = stopped.code
+    outcomes.append((status, said.getvalue()))
+    sys.modules['__main__'] = own
+print(json.dumps(outcomes))
+"""
+
+
+@pytest.fixture(scope='module')
+def site(wheel, tmp_path_factory):
+    """A folder with the wheel, installed without what it requires."""
+    site = tmp_path_factory.mktemp('site')
+    python('-m', 'pip', 'install', '-q', '--no-index', '--no-deps', '--no-compile', '-t', site, wheel, cwd=site)
+    return site
+
+
+def in_empty_folder(site, folder, *words, text=None):
+    """Runs a command that finds the installed wheel, and not the clone."""
+    environment = dict(os.environ, PYTHONPATH=str(site), OMP_NUM_THREADS='1')
+    words = [str(word) for word in words]
+    return subprocess.run(words, cwd=folder, env=environment, input=text, text=True, capture_output=True)
+
+
+def command(site, folder, *words):
+    done = in_empty_folder(site, folder, site / 'bin/mmfasternet', *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_commands_of_a_wheel(site, tmp_path):
+    """Each command explains itself, by its own name and without the extras; a mistake is one message."""
+    before = files_in(site)
+    helps = [f'{tool} --help' for tool in sorted(path.stem for path in (ROOT / 'tools').rglob('*.py'))]
+    mistakes = {
+        'model_zoo': f'there is no {site}/mmfasternet/.mim/README.md; run this in a clone of mmfasternet',
+        'train mask_rcnn_fastrnet_s': 'config mask_rcnn_fastrnet_s does not exist; .*mask_rcnn_fasternet_s',
+        'test configs/mask_rcnn_fasternet_s.py x.pth': 'does not exist; .*names like it: mask_rcnn_fasternet_s,',
+        'latency fasternet_x': r"'fasternet_x' is no row \(.*\), and config fasternet_x does not exist",
+    }
+    lines = json.dumps([*helps, *mistakes])
+    done = in_empty_folder(site, tmp_path, sys.executable, '-c', DRIVER, *EXTRAS, text=lines)
+    assert done.returncode == 0, done.stderr
+    outcomes = json.loads(done.stdout.splitlines()[-1])
+    for line, (status, said) in zip(helps, outcomes, strict=False):
+        assert status == 0 and said.startswith(f'usage: mmfasternet {line.split()[0]} [-h]'), (line, status, said)
+    for (line, message), (status, _) in zip(mistakes.items(), outcomes[len(helps) :], strict=True):
+        assert re.match(f'error: .*{message}', str(status)), (line, status)
+    assert files_in(site) == before and not any(tmp_path.iterdir()), 'a command wrote where it should not'
+
+
+def test_the_command_of_a_wheel_is_its_own(site, tmp_path):
+    assert command(site, tmp_path, '--version') == f'mmfasternet {__version__}\n'
+    assert command(site, tmp_path, '--help').splitlines()[-1] == f'configs: {site}/mmfasternet/.mim/configs'
+
+
+@pytest.fixture(scope='module')
+def trained(site, tmp_path_factory):
+    """A folder that was empty, after one iteration of training by the command."""
+    folder = tmp_path_factory.mktemp('trained')
+    command(site, folder, 'make_shapes', *['--num-train', '4', '--num-val', '2', '--size', '96', '128'])
+    command(site, folder, 'train', 'mask_rcnn_fasternet_t0_shapes', '--cfg-options', *ONE_ITERATION)
+    return folder
+
+
+@pytest.mark.slow
+def test_train_test_and_detect_by_the_command_of_a_wheel(site, trained):
+    before = files_in(site)
+    config, checkpoint = 'mask_rcnn_fasternet_t0_shapes', 'work_dirs/mask_rcnn_fasternet_t0_shapes/epoch_1.pth'
+    assert 'coco/segm_mAP' in command(site, trained, 'test', f'{config}.py', checkpoint)
+    command(site, trained, 'image_demo', 'data/shapes/val', config, checkpoint, '--device', 'cpu')
+    assert len(list((trained / 'outputs/vis').iterdir())) == 2
+    command(site, trained, 'convert_checkpoint', checkpoint, 'backbone.pth')
+    command(site, trained, 'complexity', 'fasternet_t0', config, '--shape', '64', '96', '--out', 'records.json')
+    rows = [
+        (record['config'], record['command'])
+        for record in json.loads((trained / 'records.json').read_text())['records']
+    ]
+    typed = f'mmfasternet complexity fasternet_t0 {config} --shape 64 96 --out records.json'
+    assert rows == [('configs/mask_rcnn_fasternet_t0.py', typed), (f'configs/demo/{config}.py', typed)]
+    assert files_in(site) == before
+
+
+@pytest.mark.slow
+def test_export_by_the_command_of_a_wheel(site, trained):
+    if torch.__version__ < (2, 6):
+        pytest.skip('torch before 2.6 exports without dynamic_shapes')
+    checkpoint = 'work_dirs/mask_rcnn_fasternet_t0_shapes/epoch_1.pth'
+    options = ['--checkpoint', checkpoint, '--out', 'detector.onnx']
+    assert 'ONNX Runtime against PyTorch' in command(site, trained, 'export', 'mask_rcnn_fasternet_t0_shapes', *options)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_by_the_command_of_a_wheel(site, trained):
+    """Two processes on CPUs, as the documentation says."""
+    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29778', '-m', 'mmfasternet']
+    arguments = ['train', 'mask_rcnn_fasternet_t0_shapes', '--work-dir', 'two', '--launcher', 'pytorch']
+    done = in_empty_folder(
+        site,
+        trained,
+        sys.executable,
+        *launcher,
+        *arguments,
+        '--cfg-options',
+        'train_dataloader.batch_size=2',
+        *ONE_ITERATION[1:],
+    )
+    assert done.returncode == 0, done.stderr
+    assert '[1][1/1]' in done.stdout and (trained / 'two/epoch_1.pth').is_file()

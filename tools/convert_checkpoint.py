@@ -1,4 +1,4 @@
-"""Write the FasterNet of any checkpoint (the authors', timm's, a detector's) to a small file of weights alone."""
+"""Write the FasterNet of any checkpoint to a small file: the authors', timm's or a detector's, weights alone."""
 
 import argparse
 from pathlib import Path

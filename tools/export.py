@@ -1,4 +1,4 @@
-"""Export a detector, its neck or its backbone to an ONNX file of stock operators, checked against PyTorch."""
+"""Export a detector, its neck or its backbone to ONNX: one file of stock operators, checked against PyTorch."""
 
 import argparse
 

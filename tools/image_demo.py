@@ -1,4 +1,4 @@
-"""Detect objects in an image or a folder of images, draw them, and write them in COCO's format."""
+"""Detect objects in an image or a folder of images: draw them, and write them in COCO's format."""
 
 import argparse
 
@@ -35,8 +35,8 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     if cfg.get('default_scope') != 'mmdet':
         raise UserError(
-            f'{args.config} is not a detector; to draw what a segmentor predicts, use tools/test.py --show-dir; for a '
-            'classifier, use tools/test.py --cfg-options default_hooks.visualization.enable=True'
+            f'{args.config} is not a detector; to draw what a segmentor predicts, use `mmfasternet test --show-dir`; '
+            'for a classifier, `mmfasternet test --cfg-options default_hooks.visualization.enable=True`'
         )
     images = find_images(args.inputs)
     path = predict_images(cfg, args.checkpoint, images, args.out_dir, args.score_thr, args.batch_size, args.device)

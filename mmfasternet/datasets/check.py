@@ -47,7 +47,8 @@ def check_dataset_config(cfg: dict) -> None:
             raise DataError(
                 f'no data at {Path(root).absolute()}: it must hold {" and ".join(wanted)}, and lacks '
                 f'{" and ".join(missing)}. If the data is elsewhere, set --cfg-options data_root=FOLDER or, for '
-                'detectors, MMDET_DATASETS=FOLDER. The demo (`make demo`) generates its data and needs no download.'
+                'detectors, MMDET_DATASETS=FOLDER. The demo (`mmfasternet demo`, or `make demo` in a '
+                'clone) generates its data and needs no download.'
             )
 
 

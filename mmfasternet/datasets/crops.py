@@ -50,7 +50,7 @@ def make_crops(source: str | Path, root: str | Path) -> Path:
 def _write_split(source: Path, root: Path, split: str) -> None:
     file = source / 'annotations' / f'instances_{split}.json'
     if not file.is_file():
-        raise UserError(f'{file} does not exist; make the data set with tools/data/make_shapes.py {source}')
+        raise UserError(f'{file} does not exist; make the data set with `mmfasternet make_shapes {source}`')
     coco = json.loads(file.read_text())
     classes = {category['id']: category['name'] for category in coco['categories']}
     for name in classes.values():

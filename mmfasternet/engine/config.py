@@ -1,5 +1,6 @@
 """From a config file and command-line options to the config that a tool runs."""
 
+import difflib
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,9 +10,13 @@ from mmengine.config import Config
 
 from mmfasternet.errors import UserError
 
+<<<<<<< HEAD
 from .ops import provide_ops
 
 __all__ = ['load_config', 'move_data_root', 'project_root']
+=======
+__all__ = ['find_config', 'load_config', 'move_data_root', 'project_root']
+>>>>>>> cli
 
 _MAIN_CONFIG = 'configs/mask_rcnn_fasternet_s.py'
 
@@ -23,6 +28,45 @@ _DISTRIBUTIONS = dict(
 )
 
 
+def find_config(name: str | Path) -> Path:
+    """Find a config by its path, or by its name if it is one of the project's.
+
+    Args:
+        name: Path of a config file, or the name of a file in the project's ``configs/``, with or without '.py'. Bases,
+            which start with an underscore or are in a folder that does, have no name. A file in the current folder
+            comes first.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        UserError: If there is no such file, or there are several of this name.
+
+    Example:
+        >>> find_config('mask_rcnn_fasternet_s').relative_to(project_root()).as_posix()
+        'configs/mask_rcnn_fasternet_s.py'
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    configs = project_root() / 'configs'
+    files = [file for file in configs.rglob('*.py') if not _is_base(file.relative_to(configs))]
+    stem = path.name.removesuffix('.py')
+    found = sorted(file for file in files if file.stem == stem)
+    if len(found) > 1:
+        raise UserError(f'config {name} names several files, give the path of one: {", ".join(map(str, found))}')
+    if found and path.name == str(name):
+        return found[0]
+    near = difflib.get_close_matches(stem, sorted({file.stem for file in files}), n=5)
+    hint = f'; names like it: {", ".join(near)}' if near else ''
+    raise UserError(f'config {name} does not exist; give the path of a file, or the name of one in {configs}{hint}')
+
+
+def _is_base(path: Path) -> bool:
+    """Whether a config is one that others inherit, and no model of its own."""
+    return any(part.startswith('_') for part in path.parts)
+
+
 def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str | None = None) -> Config:
     """Load a config for this project's tools.
 
@@ -31,7 +75,7 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     :class:`StrictRunner` unless the file names another one.
 
     Args:
-        path: The config file.
+        path: The config file, or the name of one of the project's, see :func:`find_config`.
         cfg_options: Dotted key → value, as ``--cfg-options`` gives them. Defaults to None.
         work_dir: Where logs and checkpoints go. None means the file's, or else ``work_dirs/<its name>``. Defaults to
             None.
@@ -48,10 +92,14 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
         >>> cfg.val_evaluator.ann_file
         '/data/coco/annotations/instances_val2017.json'
     """
+<<<<<<< HEAD
     if not Path(path).is_file():
         raise UserError(f'config {path} does not exist; give the path of a config file, configs/…/NAME.py')
     # A config may import parts of mmdet.
     provide_ops()
+=======
+    path = find_config(path)
+>>>>>>> cli
     try:
         cfg = Config.fromfile(path)
     except ImportError as error:

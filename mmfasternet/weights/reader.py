@@ -132,8 +132,9 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool =
         raise UntrustedCheckpointError(
             f'{path} was refused: besides weights and plain records it asks for {refused}, which could run code. None '
             'was run. If you trust the source of the file, pass --trust-checkpoint to the tool, or in Python call '
-            'mmfasternet.weights.trust_checkpoints() first. For this file alone, tools/convert_checkpoint.py '
-            '--trust-checkpoint writes the weights of its FasterNet to a file that is never refused.'
+            'mmfasternet.weights.trust_checkpoints() first. For this file alone, '
+            '`mmfasternet convert_checkpoint --trust-checkpoint` writes the weights of its FasterNet to a file that is '
+            'never refused.'
         ) from None
     except (CheckpointError, MemoryError):
         raise

@@ -181,7 +181,9 @@ def test_what_can_not_be_counted(tmp_path, text, message):
 
 
 def test_unknown_row_lists_the_rows():
-    with pytest.raises(UserError, match="'fasternet_x' is neither a config file nor a row; rows are fasternet_t0, "):
+    with pytest.raises(
+        UserError, match=r"'fasternet_x' is no row \(fasternet_t0, .*\), and config fasternet_x does not"
+    ):
         find_row('fasternet_x')
 
 
@@ -189,3 +191,17 @@ def test_a_users_own_config_is_a_row(tiny_config):
     row = find_row(str(tiny_config))
     assert (row.name, row.label, row.published) == ('tiny', 'tiny', None)
     assert find_row(str(ROOT / 'configs/mask_rcnn_fasternet_s.py')) == find_row('fasternet_s')
+
+
+def test_a_relative_config_is_one_of_the_current_folder(tiny_config, monkeypatch):
+    monkeypatch.chdir(tiny_config.parent)
+    assert find_row(tiny_config.name) == find_row(str(tiny_config))
+    assert find_row(tiny_config.name).config_path == tiny_config
+
+
+def test_a_config_of_the_project_is_a_row_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert find_row('mask_rcnn_fasternet_s') == find_row('mask_rcnn_fasternet_s.py') == find_row('fasternet_s')
+    row = find_row('retinanet_fasternet_s')
+    # In records the clone's own path does not show.
+    assert row.config == 'configs/detection/retinanet_fasternet_s.py' and row.config_path == ROOT / row.config

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmfasternet import FasterNet
-from mmfasternet.engine.config import load_config, move_data_root
+from mmfasternet.engine.config import find_config, load_config, move_data_root
 from mmfasternet.errors import UserError
 from mmfasternet.models.variants import VARIANTS
 
@@ -102,6 +102,44 @@ def test_move_data_root_leaves_neighbours_alone():
 def test_missing_config_is_one_message():
     with pytest.raises(UserError, match=r'config no/such\.py does not exist'):
         load_config('no/such.py')
+
+
+@pytest.mark.parametrize('name', ['mask_rcnn_fasternet_t0_shapes', 'mask_rcnn_fasternet_t0_shapes.py'])
+def test_a_config_is_found_by_its_name(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(name)
+    assert cfg.filename == str(CONFIGS / 'demo/mask_rcnn_fasternet_t0_shapes.py')
+    assert cfg.work_dir == 'work_dirs/mask_rcnn_fasternet_t0_shapes'
+
+
+def test_a_file_of_the_current_folder_comes_before_a_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mask_rcnn_fasternet_s.py').write_text("own = 'mine'\n")
+    assert load_config('mask_rcnn_fasternet_s.py').own == 'mine'
+    assert 'own' not in load_config('mask_rcnn_fasternet_s')
+
+
+@pytest.mark.parametrize('name', ['mask_rcnn_fasternet', 'fasternet_s', '_base_shapes', 'elsewhere/coco_instance.py'])
+def test_bases_have_no_name(name):
+    with pytest.raises(UserError, match=f'config {name} does not exist'):
+        find_config(name)
+
+
+@pytest.mark.parametrize('name', ['mask_rcnn_fastrnet_s', 'configs/mask_rcnn_fasternet_s.py', 'Mask_RCNN_fasternet_s'])
+def test_an_unknown_name_is_answered_with_near_ones(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f'config {name} does not exist; .*names like it: .*mask_rcnn_fasternet_s'):
+        find_config(name)
+
+
+def test_a_name_of_two_files_is_refused(monkeypatch, tmp_path):
+    files = [tmp_path / 'configs' / folder / 'mine.py' for folder in ('a', 'b')]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    monkeypatch.setattr('mmfasternet.engine.config.project_root', lambda: tmp_path)
+    with pytest.raises(UserError, match=f'config mine names several files.*{files[0]}, {files[1]}'):
+        find_config('mine')
 
 
 @pytest.mark.parametrize(('text', 'fact'), [('_base_ = "./absent.py"', 'absent.py'), ('model = (', 'SyntaxError')])

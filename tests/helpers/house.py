@@ -16,6 +16,8 @@ PACKAGE = 'mmfasternet'
 # From the roof to the ground: a room imports from the floors below its own, and from no other room on it.
 FLOORS = (
     ('tests', 'helpers'),
+    ('mmfasternet.__main__',),
+    ('mmfasternet_cli',),
     ('tools',),
     ('mmfasternet.benchmark.paper',),
     ('mmfasternet.benchmark.comparison', 'mmfasternet.benchmark.engines'),

@@ -26,12 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--records', nargs='+', default=[], metavar='FILE', help='records of other machines to draw as well'
     )
-    parser.add_argument(
-        '--ap', nargs='+', default=[], metavar='ROW=JSON', help='AP from the JSON of an earlier tools/test.py'
-    )
-    parser.add_argument(
-        '--checkpoint', nargs='+', default=[], metavar='ROW=FILE', help='weights to test now with tools/test.py'
-    )
+    parser.add_argument('--ap', nargs='+', default=[], metavar='ROW=JSON', help='AP from the JSON of an earlier test')
+    parser.add_argument('--checkpoint', nargs='+', default=[], metavar='ROW=FILE', help='weights to test now')
     add_trust_checkpoint(parser)
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
 """Compare latency against AP trained here: train Mask R-CNN with every backbone under one budget, test, and draw.
 
-On generated images, two cores take about an hour a seed. On COCO it trains the rows of tools/benchmark/compare.py by
-their published schedules. Every finished part is saved at once.
+On generated images, two cores take about an hour a seed. On COCO it trains the rows of compare by their published
+schedules. Every finished part is saved at once.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Count parameters and multiply-adds of detectors, segmentors and classifiers, without weights, data or a GPU."""
+"""Count parameters and multiply-adds of a model: detector, segmentor or classifier, without weights, data or a GPU."""
 
 import argparse
 

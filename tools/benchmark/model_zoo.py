@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         'records',
         nargs='*',
         metavar='RECORDS',
-        help='files written by tools/benchmark/complexity.py --out or by the comparison',
+        help='files that complexity --out or compare wrote',
     )
     parser.add_argument('--out', default='docs/model_zoo.md', help='page drawn from RECORDS; default: %(default)s')
     return parser.parse_args()

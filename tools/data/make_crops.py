@@ -1,4 +1,4 @@
-"""Crop the objects of a shapes data set into a folder per class, in ImageNet's layout."""
+"""Crop the objects of a shapes data set: a folder per class, in ImageNet's layout."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from mmfasternet.errors import exit_on_user_error
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', help='folder of the data set, as tools/data/make_shapes.py writes it')
+    parser.add_argument('source', help='folder of the data set, as make_shapes writes it')
     parser.add_argument('root', help='folder to write, which must not exist')
     return parser.parse_args()
 

@@ -47,10 +47,11 @@ def generated_files(root: Path, records: Iterable[str | Path]) -> Iterator[tuple
         >>> path.name, content.splitlines()[-1]
         ('fasternet_t0.py', 'channels = [40, 80, 160, 320]')
     """
+    # First of all, so that nothing is written unless this is a clone.
+    readmes = {root / name: _with_variants(root / name, head) for name, head in _READMES.items()}
     for arch, variant in VARIANTS.items():
         yield root / f'configs/_base_/backbones/fasternet_{arch}.py', _backbone(arch, variant)
-    for name, head in _READMES.items():
-        yield root / name, _with_variants(root / name, head)
+    yield from readmes.items()
     for name, content in metafiles(root).items():
         yield root / name, content
     yield root / 'docs/model_zoo.md', zoo_page(records)
@@ -66,7 +67,9 @@ def _backbone(arch: str, variant: Variant) -> str:
 def _with_variants(readme: Path, head: str) -> str:
     """A README whose table of variants, between its two markers, is redrawn."""
     if not readme.is_file():
-        raise UserError(f'{readme} does not exist; run this in a clone of mmfasternet')
+        raise UserError(
+            f'there is no {readme}; run this in a clone of mmfasternet, or give RECORDS to draw the model zoo alone'
+        )
     before, start, rest = readme.read_text(encoding='utf-8').partition(_START)
     _, end, after = rest.partition(_END)
     if not (start and end):

@@ -8,7 +8,7 @@ The first backbone of a family also needs a line in ``families.csv``.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmfasternet.engine.config import project_root
+from mmfasternet.engine.config import find_config, project_root
 from mmfasternet.errors import UserError
 
 from .tables import published
@@ -55,7 +55,8 @@ class Row:
         name: Its name in commands and records.
         label: Its name in tables and plots.
         family: Its family, which shares a colour and a line in plots.
-        config: Path of its config, relative to :func:`project_root`, or any other path; None where no record says it.
+        config: Path of its config: relative to :func:`project_root` if it is in there, else absolute. None where no
+            record says it.
         schedule: Training schedule of ``published``: '1x' is 12 epochs at one scale. None means that there are none.
             Defaults to None.
         published: Published figures. None means that there are none. Defaults to None.
@@ -118,23 +119,26 @@ def find_row(name: str) -> Row:
     """Find a row by its name, or by its config.
 
     Args:
-        name: Name of a row, such as 'fasternet_s', or path of any config. A config of neither ``ROWS`` nor
-            ``TRAINED_ROWS`` becomes a row named after its file, in the family 'other'.
+        name: Name of a row, such as 'fasternet_s', or a config, see :func:`find_config`. A config of neither ``ROWS``
+            nor ``TRAINED_ROWS`` becomes a row named after its file, in the family 'other'.
 
     Returns:
         The row.
 
     Raises:
-        UserError: If it is neither a row nor a file.
+        UserError: If it is neither a row nor a config.
 
     Example:
         >>> find_row('fasternet_s').label
         'FasterNet-S'
     """
-    path = Path(name)
-    for row in (*ROWS, *TRAINED_ROWS):
-        if row.name == name or (path.is_file() and path.resolve() == (project_root() / row.config).resolve()):
-            return row
-    if path.is_file():
-        return Row(path.stem, path.stem, 'other', str(path))
-    raise UserError(f'{name!r} is neither a config file nor a row; rows are {", ".join(row.name for row in ROWS)}')
+    rows = {row.name: row for row in (*ROWS, *TRAINED_ROWS)}
+    if name in rows:
+        return rows[name]
+    try:
+        path, root = find_config(name).resolve(), project_root()
+    except UserError as error:
+        names = ', '.join(row.name for row in ROWS)
+        raise UserError(f'{name!r} is no row ({names}), and {error}') from error
+    config = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return next((row for row in rows.values() if row.config == config), Row(path.stem, path.stem, 'other', config))

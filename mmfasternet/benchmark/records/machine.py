@@ -15,10 +15,10 @@ import torch
 __all__ = ['describe_machine', 'machine_id', 'provenance']
 
 _PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
-# Each line is one package, by its name in either package set.
+# Each line is one package, by its names in the package sets.
 _TWINS = (
     ('onedl-mmengine', 'mmengine'),
-    ('onedl-mmcv', 'mmcv'),
+    ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'onedl-mmcv-lite'),
     ('onedl-mmdetection', 'mmdet'),
     ('onedl-mmsegmentation', 'mmsegmentation'),
     ('onedl-mmpretrain', 'mmpretrain'),

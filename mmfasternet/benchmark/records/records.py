@@ -98,7 +98,7 @@ class Records:
         if records.machine['id'] != machine['id']:
             raise UserError(
                 f'{path} was taken on another machine, or with other packages ({records.machine["label"]}; this is '
-                f'{machine["label"]}). Write to another file; tools/benchmark/compare.py takes both'
+                f'{machine["label"]}). Write to another file; `mmfasternet compare` takes both'
             )
         return records
 
