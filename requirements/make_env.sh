@@ -49,7 +49,7 @@ choose_python() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$python has no venv: install the package python$found-venv"
 }
 
-has_gpu() { compgen -G '/dev/nvidia[0-9]*' >/dev/null || nvidia-smi -L 2>/dev/null | grep -q GPU; }
+has_gpu() { nvidia-smi -L 2>/dev/null | grep -q GPU; }
 
 # Without a GPU, the build without CUDA, a tenth in size: if its index answers within seconds and has one for this Python.
 choose_torch() {

@@ -6,18 +6,17 @@ log=$venv.log
 say() { echo "make: $*" | tee -a "$log"; }
 fail() { echo "make: error: $*" >&2; exit 1; }
 
-# pip shows how its downloads go on a terminal, and only errors elsewhere; the log has the rest.
+# On a terminal, pip shows how its downloads go and the log has what it did; elsewhere, all goes to the log.
 pip() {
-    local options=(--disable-pip-version-check --log "$log")
-    [ -t 1 ] || { options+=(-qq) && export PIP_PROGRESS_BAR=off; }
-    "$venv/bin/python" -m pip "${options[@]}" "$@"
+    local pip=("$venv/bin/python" -m pip --disable-pip-version-check)
+    if [ -t 1 ]; then "${pip[@]}" --log "$log" "$@"; else "${pip[@]}" "$@" >>"$log" 2>&1; fi
 }
 
 step() {
     local name=$1 start=$SECONDS
     shift
     say "$name …"
-    "$@" || fail "$name failed; everything that was printed is in $log"
+    "$@" || { tail -n 20 "$log" >&2 && fail "$name failed; the whole log is $log"; }
     say "$name: $((SECONDS - start)) s"
 }
 

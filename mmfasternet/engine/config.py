@@ -10,13 +10,9 @@ from mmengine.config import Config
 
 from mmfasternet.errors import UserError
 
-<<<<<<< HEAD
 from .ops import provide_ops
 
-__all__ = ['load_config', 'move_data_root', 'project_root']
-=======
 __all__ = ['find_config', 'load_config', 'move_data_root', 'project_root']
->>>>>>> cli
 
 _MAIN_CONFIG = 'configs/mask_rcnn_fasternet_s.py'
 
@@ -92,14 +88,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
         >>> cfg.val_evaluator.ann_file
         '/data/coco/annotations/instances_val2017.json'
     """
-<<<<<<< HEAD
-    if not Path(path).is_file():
-        raise UserError(f'config {path} does not exist; give the path of a config file, configs/…/NAME.py')
+    path = find_config(path)
     # A config may import parts of mmdet.
     provide_ops()
-=======
-    path = find_config(path)
->>>>>>> cli
     try:
         cfg = Config.fromfile(path)
     except ImportError as error:
