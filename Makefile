@@ -3,6 +3,9 @@ SET ?= onedl
 VENV ?= $(if $(filter onedl,$(SET)),.venv,.venv-$(SET))
 PYTHON_OF = "$(VENV)/bin/python"
 
+# The first line of most targets: it makes the environment, or adds to it what is missing, or does nothing.
+MAKE_ENV = @requirements/make_env.sh "$(SET)" "$(VENV)"
+
 # Any text makes a benchmark a short one.
 QUICK ?=
 
@@ -14,7 +17,7 @@ ARGS ?=
 # Which of the paper's experiments run, one after the other.
 EXPERIMENTS ?= operators saliency redundancy approximation ablation
 
-.PHONY: help env demo demo-seg test test-slow test-page test-guide compare compare-trained engines paper docs lint
+.PHONY: help env ops demo demo-seg test test-slow test-page test-guide compare compare-trained engines paper docs lint
 
 help:
 	@echo "make demo             train, test and draw a small Mask R-CNN with FasterNet on generated images"
@@ -29,48 +32,65 @@ help:
 	@echo "make paper            the paper's experiments, or some: EXPERIMENTS='saliency ablation' (QUICK=1: minutes)"
 	@echo "make docs             build the documentation as a site, site/index.html: a broken link or reference fails"
 	@echo "make lint             check the code's style"
-	@echo "make env              make the environment that the others need (they make it themselves)"
+	@echo "make env              make the environment with what all of the others need (they make it themselves)"
+	@echo "make ops              compile mmcv's own operators into it, in place of torchvision's (needs g++; with a GPU, nvcc)"
 	@echo "SET=onedl|openmmlab picks the packages, VENV=folder the environment."
 
 env:
-	@requirements/make_env.sh "$(SET)" "$(VENV)"
+	$(MAKE_ENV) tests compare export lint docs
 
-demo: env
+ops:
+	$(MAKE_ENV)
+	@requirements/make_ops.sh "$(SET)" "$(VENV)"
+
+demo:
+	$(MAKE_ENV)
 	$(PYTHON_OF) tools/demo.py
 
-demo-seg: env
+demo-seg:
+	$(MAKE_ENV)
 	$(PYTHON_OF) tools/demo.py segmentation
 
-test: env
+test:
+	$(MAKE_ENV) tests compare export
 	$(PYTHON_OF) -m pytest
 
-test-slow: env
+test-slow:
+	$(MAKE_ENV) tests compare export
 	$(PYTHON_OF) -m pytest -m slow
 	$(PYTHON_OF) -m pytest --doctest-modules mmfasternet
 
-test-page: env
+test-page:
+	$(MAKE_ENV) tests compare export
 	$(PYTHON_OF) -m pytest -m page
 
-test-guide: env
+test-guide:
+	$(MAKE_ENV) tests compare export
 	$(PYTHON_OF) -m pytest -m guide
 
-compare: env
+compare:
+	$(MAKE_ENV) compare
 	$(PYTHON_OF) tools/benchmark/compare.py $(if $(QUICK),--quick)
 
-compare-trained: env
+compare-trained:
+	$(MAKE_ENV) compare
 	$(PYTHON_OF) tools/benchmark/compare_trained.py --data $(DATA) --seeds $(SEEDS) $(if $(QUICK),--quick) $(ARGS)
 
-engines: env
+engines:
+	$(MAKE_ENV) compare export
 	$(PYTHON_OF) tools/benchmark/engines.py $(if $(QUICK),--quick)
 
-paper: env
+paper:
+	$(MAKE_ENV) compare
 	set -e; for name in $(EXPERIMENTS); do echo "paper: $$name"; $(PYTHON_OF) tools/paper/$$name.py $(if $(QUICK),--quick); done
 
-docs: env
+docs:
+	$(MAKE_ENV) docs
 	NO_MKDOCS_2_WARNING=1 "$(VENV)/bin/mkdocs" build --strict
 	NO_MKDOCS_2_WARNING=1 "$(VENV)/bin/mkdocs" build --strict --config-file mkdocs.zh.yml
 
-lint: env
+lint:
+	$(MAKE_ENV) lint
 	"$(VENV)/bin/ruff" check .
 	"$(VENV)/bin/ruff" format --check .
 	"$(VENV)/bin/pre-commit" validate-config

@@ -1,135 +1,124 @@
 #!/bin/bash
-# Makes the virtual environment VENV of the tested packages SET, or leaves it alone if it stands and fits the pins.
+# Makes the virtual environment VENV of the tested packages SET with EXTRAs, or leaves it alone if it has them.
 #
-#   requirements/make_env.sh onedl|openmmlab VENV        (PYTHON and CXX choose the interpreter and the compiler)
+#   requirements/make_env.sh onedl|openmmlab VENV [tests|compare|export|lint|docs …]
 #
-# SET.txt names what the set is about; SET.lock fixes the version of every package in it. To renew a lock: empty it, run
-# this, and write to it what `VENV/bin/pip list --format=freeze --exclude-editable --exclude pip` prints.
-# No wheel of mmcv fits Python 3.11, so its ops are compiled here, once: the wheel is kept for the next environment.
+# PYTHON chooses the interpreter. Everything is written to VENV.log. Nothing is compiled; make_ops.sh does that.
+# SET.txt names what the set is about; SET.lock fixes the version of every package, and its first lines are the command
+# (of the package uv) that renews it.
 set -euo pipefail
 shopt -s inherit_errexit
 
-say() { echo "make_env: $*"; }
-fail() { echo "make_env: error: $*" >&2; exit 1; }
-
-[ $# -eq 2 ] || fail "usage: $0 onedl|openmmlab VENV"
-set_name=$1
-venv=$(realpath -m "$2")
+[ $# -ge 2 ] || { echo "usage: $0 onedl|openmmlab VENV [EXTRA…]" >&2; exit 1; }
+set_name=$1 venv=$(realpath -m "$2")
+shift 2
 cd "$(dirname "$0")/.."
+. requirements/steps.sh
 
-# torch 2.14's headers are C++20, and mmcv's setup.py says C++17; the later flag wins.
+# The best tested Python comes first. The sizes of torch's builds are what pip downloads, and what lies on the disk then.
 case $set_name in
-onedl) mmcv=onedl-mmcv std=c++20 ;;
-openmmlab) mmcv=mmcv std=c++17 ;;
+onedl) pythons='3.11 3.12 3.13 3.10' cuda_size='3.3 GB to download, 5.5 GB on disk' ;;
+openmmlab) pythons='3.11 3.10' cuda_size='2.5 GB to download, 4.7 GB on disk' ;;
 *) fail "unknown set '$set_name': onedl or openmmlab" ;;
 esac
-pins=requirements/$set_name.txt
 lock=requirements/$set_name.lock
+cpu_wheels=https://download.pytorch.org/whl/cpu
 
-# Both are written last, so that half an environment is never taken for a whole one.
-packages_stamp=$venv/mmfasternet-packages
-project_stamp=$venv/mmfasternet-project
-hash_of() { cat "$@" | sha256sum | cut -c1-16; }
-packages="Python 3.11, $(hash_of "$pins" "$lock" requirements/{compare,export,tests,lint,docs}.txt requirements/make_env.sh)"
-project="$PWD, $(hash_of setup.py mmfasternet/version.py)"
+# A line per part that the environment has, written when the part is complete.
+stamp=$venv/mmfasternet-packages
+part_of() { echo "$1 $(cat "${@:2}" | sha256sum | cut -c1-16)"; }
+packages=$(part_of "$set_name" "requirements/$set_name.txt" "$lock" requirements/make_env.sh)
+project=$(part_of "$PWD" setup.py mmfasternet/version.py)
+has() { grep -qxF "$1" "$stamp" 2>/dev/null; }
+add() { echo "$1" >>"$stamp"; }
 
-has_packages() { [ "$(cat "$packages_stamp" 2>/dev/null)" = "$packages" ] && "$venv/bin/python" -c '' 2>/dev/null; }
-has_project() { [ "$(cat "$project_stamp" 2>/dev/null)" = "$project" ]; }
-pin() { sed -n "s/^$1==//p" "$pins"; }
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-# pip shows how its downloads go on a terminal, and only errors in a log.
-[ -t 1 ] && quiet='' || quiet=-qq
-# Nothing is built in isolation: setup.py of mmcv needs the torch of this environment, and the lock covers the rest.
-install() { pip install $quiet --no-build-isolation --constraint "$pins" --constraint "$lock" "$@"; }
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+has_packages() { has "$packages" && [ -n "$(version_of "$venv/bin/python")" ] && has_chosen_python; }
+has_chosen_python() { [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$venv/bin/python")" ]; }
+install() { pip install --constraint "$lock" "$@"; }
 
-check_prerequisites() {
-    [ ! -e "$venv" ] || [ -e "$packages_stamp" ] || [ -z "$(ls -A "$venv")" ] ||
-        fail "$venv was not made by this script: name another VENV, or remove it"
-    command -v flock >/dev/null || fail "flock is missing (package util-linux); only Linux is supported"
-    [ -z "${PYTHON:-}" ] || command -v "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON is not there"
-    python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
-    [ -n "$python" ] || fail "Python 3.11 is missing: install it, or name it with PYTHON=/path/to/python3.11"
-    local found
-    found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "$python doesn't run"
-    [ "$found" = 3.11 ] || fail "$python is Python $found and 3.11 is needed: name one with PYTHON=/path/to/python3.11"
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$python has no venv: install python3.11-venv"
-    [ -e "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] ||
-        fail "Python.h of $python is missing: install python3.11-dev"
-    command -v "${CXX:-g++}" >/dev/null || fail "no C++ compiler ${CXX:-g++}: install g++, or name one with CXX=…"
+choose_python() {
+    local name names=("${PYTHON:-}") found
+    [ -n "${PYTHON:-}" ] || names=($(printf 'python%s ' $pythons) python3)
+    for name in "${names[@]}"; do
+        found=$(version_of "$name") || continue
+        case " $pythons " in *" $found "*) python=$name && break ;; esac
+    done
+    [ -n "${python:-}" ] || fail "${PYTHON:+PYTHON=$PYTHON is no Python that runs and fits. }The set $set_name needs Python" \
+        "${pythons// /, }: install one, or name it with PYTHON=/path/to/python3.11"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$python has no venv: install the package python$found-venv"
 }
 
-# Prints the path of a wheel of mmcv with compiled ops: one that pip finds, one built before, or one built now.
-mmcv_wheel() {
-    local work version device cache wheel
-    version=$(pin "$mmcv")
-    work=$venv/mmcv
-    mkdir "$work"
-    if pip download --quiet --only-binary :all: --no-deps --dest "$work" "$mmcv==$version" 2>/dev/null; then
-        echo "$work"/*.whl
-        return
-    fi
-    device=$("$venv/bin/python" -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
-    cache=${XDG_CACHE_HOME:-$HOME/.cache}/mmfasternet/torch-$(pin torch)-$device-$(uname -m)
-    wheel=$(compgen -G "$cache/${mmcv//-/_}-$version-cp311-*.whl" || true)
-    if [ -z "$wheel" ]; then
-        build_mmcv "$version" "$work"
-        mkdir -p "$cache"
-        wheel=$(basename "$work"/*.whl)
-        cp "$work/$wheel" "$cache/$wheel.$$"
-        mv "$cache/$wheel.$$" "$cache/$wheel"
-        wheel=$cache/$wheel
-    fi
-    echo "$wheel"
-}
+has_gpu() { nvidia-smi -L 2>/dev/null | grep -q GPU; }
 
-build_mmcv() {
-    local version=$1 work=$2 log=$venv/mmcv-build.log
-    say "compiling the ops of $mmcv $version: 3 to 5 minutes on two cores; log in $log" >&2
-    # One chain: `set -e` doesn't reach into the left side of `||`.
-    (
-        export PATH=$venv/bin:$PATH MMCV_WITH_OPS=1 MAX_JOBS=${MAX_JOBS:-$(nproc)} &&
-            export PCH_CXX=${CXX:-g++} PCH_FLAGS="-g0 -O2 -std=$std" CXX=$PWD/requirements/cxx_pch.sh &&
-            pip download --no-build-isolation --no-binary :all: --no-deps --dest "$work" "$mmcv==$version" &&
-            tar -xzf "$work"/*.tar.gz -C "$work" &&
-            cd "$work"/*/ &&
-            export PCH_HEADER=$PWD/mmcv/ops/csrc/common/pytorch_cpp_helper.hpp &&
-            pip wheel --verbose --no-build-isolation --no-deps --wheel-dir "$work" .
-    ) >"$log" 2>&1 || { tail -n 30 "$log" >&2; fail "the ops of $mmcv did not compile; the whole log is $log"; }
+# Without a GPU, the build without CUDA, a tenth in size: if its index answers within seconds and has one for this Python.
+choose_torch() {
+    local version wheel
+    version=$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$lock")
+    wheel="torch-$version%2Bcpu-cp$(version_of "$python" | tr -d .)-"
+    if has_gpu; then
+        say "there is a GPU: torch $version with CUDA ($cuda_size)"
+    elif timeout 8 "$python" - "$cpu_wheels/torch/" "$wheel" <<'END' 2>/dev/null; then
+import sys, urllib.request
+sys.exit(sys.argv[2] not in urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())
+END
+        say "no GPU: torch $version without CUDA (about 0.2 GB to download)"
+        torch_from=(--find-links "$cpu_wheels/torch/" --find-links "$cpu_wheels/torchvision/")
+    else
+        say "no GPU, but the index of torch without CUDA can't be reached: torch $version with CUDA ($cuda_size)"
+    fi
 }
 
 make_packages() {
     if [ -e "$venv" ]; then
-        say "making $venv anew: it is unfinished, or made of other pins"
-        rm -rf "$venv.old"
-        mv "$venv" "$venv.old"
-        rm -rf "$venv.old"
+        [ -e "$stamp" ] || [ -z "$(ls -A "$venv")" ] ||
+            fail "$venv was not made by this script: name another VENV, or remove it"
+        step 'removing the old environment, whose pins or Python differ' rm -rf "$venv"
     fi
+    local torch_from=()
+    choose_torch
     mkdir -p "$venv"
-    echo unfinished >"$packages_stamp"
-    "$python" -m venv "$venv"
-    say "installing torch $(pin torch), some 3 GB to download: 1 to 2 minutes when it is at hand"
-    install torch torchvision numpy packaging ninja setuptools wheel
-    local wheel
-    wheel=$(mmcv_wheel)
-    say "installing the rest of the set: 1 to 2 minutes"
-    install "$wheel" -e ".[$set_name,compare,export,tests]" -r requirements/lint.txt -r requirements/docs.txt
+    add unfinished
+    step "making $venv with Python $(version_of "$python")" "$python" -m venv "$venv"
+    step 'installing pip and what builds packages' install pip setuptools wheel click
+    # Not isolated: five packages build pure-Python wheels, and each would download setuptools anew.
+    step 'installing torch and the set (another 0.3 GB): two minutes or so' \
+        install --no-build-isolation ${torch_from[@]+"${torch_from[@]}"} -e ".[$set_name]"
     # opencv-python and its headless twin write the same files; the twin's also import where there is no libGL.
-    install --force-reinstall --no-deps "$(pip freeze | sed -n 's/^opencv-python==/opencv-python-headless==/p')"
-    rm -r "$venv/mmcv"
-    "$venv/bin/python" -c 'import mmcv.ops, mmdet, mmpretrain, mmseg' || fail "the packages in $venv don't import"
-    echo "$project" >"$project_stamp"
-    echo "$packages" >"$packages_stamp"
-    say "$venv stands"
+    step 'replacing OpenCV by its build without windows' install --force-reinstall --no-deps \
+        "$(sed -n 's/^\(opencv-python\)==\([^ ]*\).*/\1-headless==\2/p' "$lock")"
+    "$venv/bin/python" -c 'import mmcv, mmdet, mmpretrain, mmseg' || fail "the packages in $venv don't import"
+    add "$packages"
+    add "$project"
 }
 
-has_packages && has_project && exit
-check_prerequisites
-mkdir -p "$(dirname "$venv")"
-exec 9>"$venv.lock"
-flock --nonblock 9 || { say "waiting for another run that makes $venv"; flock 9; }
+add_extras() {
+    local extra part missing=() files=() parts=()
+    for extra in "$@"; do
+        part=$(part_of "$extra" "requirements/$extra.txt")
+        has "$part" || missing+=("$extra") files+=(-r "requirements/$extra.txt") parts+=("$part")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    step "installing what is needed for: ${missing[*]}" install --no-build-isolation "${files[@]}"
+    for part in "${parts[@]}"; do add "$part"; done
+}
+
+is_complete() {
+    local extra
+    has_packages && has "$project" || return
+    for extra in "$@"; do has "$(part_of "$extra" "requirements/$extra.txt")" || return; done
+}
+
+for extra in "$@"; do [ -e "requirements/$extra.txt" ] || fail "unknown extra '$extra'"; done
+is_complete "$@" && exit
+choose_python
+alone_in "$venv"
+start=$SECONDS
 has_packages || make_packages
-if ! has_project; then
-    say "linking $PWD into $venv"
-    install --no-deps --editable .
-    echo "$project" >"$project_stamp"
+add_extras "$@"
+if ! has "$project"; then
+    step "linking $PWD" install --no-build-isolation --no-deps --editable .
+    sed -i "/^${PWD//\//\\/} /d" "$stamp"
+    add "$project"
 fi
+say "$venv stands after $((SECONDS - start)) s; what pip wrote is in $log"

@@ -22,6 +22,7 @@ PARTS = [
     *('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CITATION.cff', 'model-index.yml'),
     *('requirements', 'mmfasternet_cli.py', 'mmfasternet', 'configs', 'tools', 'tests'),
 ]
+PYTHONS = ['3.10', '3.11', '3.12', '3.13']
 
 
 def python(*arguments, cwd):
@@ -128,13 +129,115 @@ def test_a_plain_install_forces_neither_set(wheel):
     assert not any(r.specifier or r.name.startswith(('mm', 'onedl', 'openmim')) for r in plain)
 
 
-@pytest.mark.parametrize('name', ['onedl', 'openmmlab'])
-def test_lock_agrees_with_the_pins(wheel, name):
-    locked = {r.name.lower().replace('_', '-'): str(r.specifier).lstrip('=') for r in read_pins(f'{name}.lock')}
+@pytest.mark.parametrize('minor', PYTHONS)
+def test_classifiers_name_every_python(wheel, minor):
+    assert f'Programming Language :: Python :: {minor}' in metadata(wheel).get_all('Classifier')
+
+
+@pytest.mark.parametrize(
+    ('name', 'version'), [*(('onedl', version) for version in PYTHONS), ('openmmlab', '3.10'), ('openmmlab', '3.11')]
+)
+def test_lock_agrees_with_the_pins(wheel, name, version):
+    machine = dict(python_version=version, python_full_version=f'{version}.9', sys_platform='linux')
+    locked = {}
+    for r in read_pins(f'{name}.lock'):
+        if not r.marker or r.marker.evaluate(machine):
+            assert r.name not in locked, f'{name}.lock has two versions of {r.name} for Python {version}'
+            locked[r.name] = str(r.specifier).removeprefix('==')
     plain = [r for r in map(Requirement, metadata(wheel).get_all('Requires-Dist')) if not r.marker]
     files = (f'{name}.txt', 'compare.txt', 'export.txt', 'tests.txt', 'lint.txt', 'docs.txt')
     for pin in [*plain, *(pin for file in files for pin in read_pins(file))]:
         assert pin.specifier.contains(locked[pin.name.lower()]), f'{pin} and {name}.lock disagree'
+
+
+# An interpreter that says a version, makes an environment of itself, and writes down what pip is asked.
+FAKE_PYTHON = """#!/bin/bash
+case "$*" in
+*version_info*) echo {version} ;;
+'-m venv '*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+'-m pip '*) echo "$*" >>{calls} ;;
+'- https://'*) exit {index} ;;
+esac
+"""
+
+
+class FakeMachine:
+    """A machine with one Python, without any compiler, and where nothing is downloaded."""
+
+    def __init__(self, folder, version='3.12', index_answers=False, gpu=False):
+        self.bin, self.venv, self.calls = folder / 'bin', folder / 'venv', folder / 'calls'
+        self.bin.mkdir()
+        index = 0 if index_answers else 1
+        self.add('python3', FAKE_PYTHON.format(version=version, calls=self.calls, index=index))
+        self.add('nvidia-smi', f'#!/bin/bash\n{"echo GPU 0: a GPU" if gpu else "exit 9"}\n')
+        names = 'bash basename cat cp cut dirname flock grep ls mkdir realpath rm sed sha256sum tee timeout tr'
+        for name in names.split():
+            (self.bin / name).symlink_to(shutil.which(name))
+
+    def add(self, name, text):
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def make_env(self, *arguments, **environment):
+        """What it printed, and what pip was asked to install."""
+        self.calls.write_text('')
+        command = [ROOT / 'requirements/make_env.sh', *(arguments or ['onedl'])]
+        command.insert(2, self.venv)
+        environment = {'PATH': str(self.bin), 'HOME': str(self.venv.parent), **environment}
+        result = subprocess.run(command, env=environment, text=True, capture_output=True)
+        asked = [line.split(' --constraint ')[1] for line in self.calls.read_text().splitlines()]
+        return result.returncode, result.stdout + result.stderr, asked
+
+
+def test_an_environment_takes_what_is_asked_for_and_no_more(tmp_path):
+    machine = FakeMachine(tmp_path)
+    code, printed, asked = machine.make_env('onedl')
+    assert code == 0, printed
+    assert 'with CUDA (3.3 GB to download' in printed and 'with Python 3.12: ' in printed
+    assert any(line.endswith('-e .[onedl]') for line in asked)
+    assert not any('.txt' in line for line in asked)
+    assert machine.make_env('onedl') == (0, '', [])
+
+    code, printed, asked = machine.make_env('onedl', 'tests', 'lint')
+    assert code == 0 and 'needed for: tests lint' in printed
+    assert [line.partition(' --no-build-isolation ')[2] for line in asked] == [
+        '-r requirements/tests.txt -r requirements/lint.txt'
+    ]
+    assert machine.make_env('onedl', 'lint') == (0, '', [])
+    assert 'venv stands' in (tmp_path / 'venv.log').read_text()
+
+
+def test_an_environment_of_another_set_is_made_anew(tmp_path):
+    machine = FakeMachine(tmp_path, version='3.11')
+    assert machine.make_env('onedl')[0] == 0
+    code, printed, asked = machine.make_env('openmmlab')
+    assert code == 0 and 'removing the old environment' in printed
+    assert any(line.endswith('-e .[openmmlab]') for line in asked)
+
+
+@pytest.mark.parametrize(('gpu', 'index_answers'), [(False, True), (True, True), (True, False)])
+def test_torch_without_cuda_is_for_machines_without_a_gpu(tmp_path, gpu, index_answers):
+    code, printed, asked = FakeMachine(tmp_path, gpu=gpu, index_answers=index_answers).make_env('onedl')
+    torch_line = next(line for line in asked if line.endswith('-e .[onedl]'))
+    assert code == 0, printed
+    assert ('there is a GPU' in printed) == gpu
+    assert ('--find-links https://download.pytorch.org/whl/cpu/torch/' in torch_line) == (not gpu)
+
+
+def test_an_unfit_python_is_refused_by_name(tmp_path):
+    machine = FakeMachine(tmp_path, version='3.12')
+    code, printed, asked = machine.make_env('openmmlab', PYTHON='python3')
+    assert code == 1 and 'PYTHON=python3' in printed and '3.11, 3.10' in printed and not asked
+    assert not machine.venv.exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    machine = FakeMachine(tmp_path)
+    machine.venv.mkdir()
+    (machine.venv / 'thesis.txt').touch()
+    code, printed, asked = machine.make_env('onedl')
+    assert code == 1 and 'was not made by this script' in printed and not asked
+    assert (machine.venv / 'thesis.txt').exists()
 
 
 # The command of the wheel, with the other packages of this environment.
