@@ -6,6 +6,7 @@ It lies beside the package and not in it: what is in a package imports the packa
 
 import ast
 import difflib
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -65,7 +66,8 @@ def _overview(tools: dict[str, Path]) -> str:
             folder = path.parent
             lines.append(f'\n{folder.name}:')
         docstring = ast.get_docstring(ast.parse(path.read_bytes()))
-        lines.append(f'  {name:{width}}  {docstring.splitlines()[0].partition(":")[0].partition(";")[0].rstrip(".")}')
+        clause = re.split('[:;]', docstring.splitlines()[0])[0]
+        lines.append(f'  {name:{width}}  {clause.rstrip(".")}')
     return '\n'.join([*lines, f'\nconfigs: {_ROOT / "configs"}'])
 
 
