@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from mmfasternet.errors import UserError
@@ -83,6 +83,7 @@ class Steps:
         except OSError as error:
             raise UserError(f'cannot write the log {log} ({error.strerror}); choose another folder') from error
         self._steps = {step.name: step for step in steps}
+        self._width = max(len(f'{step.name} {step.units}/{step.units}') for step in steps)
         self._total = sum(step.seconds(step.units) for step in steps)
         self._measured = measured
         self._first: tuple[int, float] | None = None  # unit at which the measurement began, and when
@@ -94,8 +95,7 @@ class Steps:
             TextColumn('{task.description}'),
             BarColumn(bar_width=24),
             TextColumn('{task.percentage:.0f} %'),
-            TimeElapsedColumn(),
-            _TimeLeftColumn(),
+            _TimeColumn(),
             console=self.console,
             transient=True,
             redirect_stdout=False,
@@ -122,7 +122,7 @@ class Steps:
             name: Name of the step.
         """
         self._step = step = self._steps[name]
-        self._bar.update(self._task, description=name)
+        self._describe(name)
         self._line(f'{name} …')
         start = time.perf_counter()
         with redirect_stdout(self._file), redirect_stderr(self._file):
@@ -145,7 +145,8 @@ class Steps:
             self._measure(done, now, self._total - position)
         left = None if self._factor is None else self._factor * (self._total - position)
         at = f'{step.name} {done}/{step.units}'
-        self._bar.update(self._task, description=at, completed=position, end=None if left is None else now + left)
+        self._bar.update(self._task, completed=position, end=None if left is None else now + left)
+        self._describe(at)
         if int(10 * position / self._total) > self._tenths:
             self._tenths = int(10 * position / self._total)
             self._line(f'{10 * self._tenths} %: {at}' + ('' if left is None else f', about {duration(left)} left'))
@@ -202,18 +203,23 @@ class Steps:
                 f'An iteration takes {unit:.2f} s on this machine: about {duration(self._factor * rest)} left.'
             )
 
+    def _describe(self, text: str) -> None:
+        """Put a text before the bar, which stays where it is."""
+        self._bar.update(self._task, description=text.ljust(self._width))
+
     def _line(self, text: str) -> None:
         """Print a line where there is no bar."""
         if self._bar.disable:
             self.console.print(text)
 
 
-class _TimeLeftColumn(ProgressColumn):
-    """The time left, counting down to the expected end."""
+class _TimeColumn(ProgressColumn):
+    """The time since the beginning, and what is left of it until the expected end."""
 
     def render(self, task: Task) -> Text:
-        end = task.fields['end']
-        return Text('' if end is None else f'about {duration(max(0, end - time.perf_counter()))} left')
+        end, passed = task.fields['end'], duration(task.elapsed or 0)
+        left = 0 if end is None else end - time.perf_counter()
+        return Text(f'{passed}, about {duration(left)} left' if left > 0 else passed)
 
 
 def duration(seconds: float) -> str:
