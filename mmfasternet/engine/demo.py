@@ -149,17 +149,19 @@ def run_demo(name: str = 'detection', quick: bool = False) -> Outcome:
     batches = math.ceil(shapes['num_val'] / config.test_dataloader.batch_size)
     units = dict(generate=shapes['num_train'] + shapes['num_val'], train=iterations, test=batches, draw=1)
     plan = [Step(step, units[step], *task.seconds[step]) for step in units]
-    with Steps(plan, 'train', work_dir / 'demo.log') as steps:
-        started = latest_checkpoint(work_dir)
-        steps.console.print(
-            f'Four steps, from nothing to {task.model} with FasterNet-T0:\n'
-            f'  generate  {units["generate"]} images in {data}\n'
-            f'  train     {iterations} iterations, in {work_dir}'
-            + (f'; resumes from {Path(started).name}\n' if started else '\n')
-            + f'  test      on {shapes["num_val"]} images, by {"MIM" if _has_mim() else "tools/test.py"}\n'
-            f'  draw      predictions, in {sheet}\n'
-            f'The log is {steps.log}. Ctrl-C interrupts, and the next run resumes.'
-        )
+    steps = Steps(plan, 'train', work_dir / 'demo.log')
+    started = latest_checkpoint(work_dir)
+    steps.console.print(
+        f'Four steps, from nothing to {task.model} with FasterNet-T0:\n'
+        f'  generate  {units["generate"]} images in {data}\n'
+        f'  train     {iterations} iterations, in {work_dir}'
+        + (f'; resumes from {Path(started).name}\n' if started else '\n')
+        + f'  test      on {shapes["num_val"]} images, by {"MIM" if _has_mim() else "tools/test.py"}\n'
+        f'  draw      predictions, in {sheet}\n'
+        f'Ten iterations of training tell how long it takes on this machine. Ctrl-C interrupts, and the next run '
+        f'resumes.\nThe log is {steps.log}.'
+    )
+    with steps:
         with steps.step('generate'):
             make_shapes(data, **shapes, on_image=steps.reach)
         with steps.step('train'):
