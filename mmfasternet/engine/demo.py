@@ -158,8 +158,9 @@ def run_demo(name: str = 'detection', quick: bool = False) -> Outcome:
         + (f'; resumes from {Path(started).name}\n' if started else '\n')
         + f'  test      on {shapes["num_val"]} images, by {"MIM" if _has_mim() else "tools/test.py"}\n'
         f'  draw      predictions, in {sheet}\n'
-        f'Ten iterations of training tell how long it takes on this machine. Ctrl-C interrupts, and the next run '
-        f'resumes.\nThe log is {steps.log}.'
+        'After ten iterations of training it says how much time is left on this machine.\n'
+        'Interrupt it with Ctrl-C at any time; the next run resumes.\n'
+        f'The log is {steps.log}.'
     )
     with steps:
         with steps.step('generate'):
