@@ -69,7 +69,7 @@ class Steps:
         ...         print('this goes to the log')
         ...         steps.reach(2)
         count …
-        70 %: count 2/3
+        60 %: count 2/3
         count: 0 s
     """
 
