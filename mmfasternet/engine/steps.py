@@ -55,6 +55,8 @@ class Steps:
     A terminal shows one progress bar. Anything else gets a line when a step begins and ends, and for every tenth of the
     complete command. How much time is left is shown once a step has measured this machine's speed.
 
+    ``seconds`` holds what each finished step took, and ``console`` prints above the bar.
+
     Args:
         steps: The steps in their order.
         measured: Name of the step that measures the speed.
