@@ -34,7 +34,7 @@ val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + '/annotations/instances_val.json')
 test_evaluator = val_evaluator
-train_cfg = dict(max_epochs=3, val_interval=3)
+train_cfg = dict(max_epochs=3, val_begin=1, val_interval=3)
 default_hooks = dict(
     logger=dict(interval=1),
     checkpoint=dict(max_keep_ckpts=1),

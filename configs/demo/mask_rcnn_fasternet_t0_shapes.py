@@ -4,3 +4,5 @@ model = dict(
     backbone=dict(_base_.backbone, init_cfg=dict(type='Kaiming', layer='Conv2d')),
     neck=dict(in_channels=_base_.channels),
 )
+# No validation, not even after the last epoch: the demo tests the checkpoint right after the training.
+train_cfg = dict(val_begin=5)

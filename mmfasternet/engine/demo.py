@@ -1,26 +1,24 @@
 """The demo, from nothing to a trained and tested model: generate images, train on them, test, draw."""
 
 import json
-import subprocess
+import math
+import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import mmengine
-import rich
 from mmengine.config import Config
 from rich.table import Table
 
 from mmfasternet.datasets import CLASSES, draw_semantic_sheet, draw_sheet, make_shapes
-from mmfasternet.errors import UserError
 
 from .config import project_root
 from .launch import Launcher
 from .runner import latest_checkpoint
+from .steps import Step, Steps
 from .testing import newest_metrics
 
 __all__ = ['TASKS', 'Outcome', 'run_demo']
@@ -31,16 +29,21 @@ class _Task:
     """What the demo of a task trains and draws.
 
     Args:
+        model: What is trained, as a reader calls it.
         config: Its config, whose ``shapes`` are the arguments of :func:`make_shapes`.
         quick: Options that make the training a very short one.
+        seconds: Step → seconds to start it, and for each of its images or iterations, on the machine of
+            docs/results/demo. Only their ratios count.
         metrics: Name of each metric → its name in the evaluator, and the evaluator's value for a perfect result.
         floor: What every metric must reach in the complete demo.
         predictions: Name of what ``tools/test.py --out`` writes in the work dir.
         draw: Draws a sheet of predictions, given the paths of predictions, data and sheet.
     """
 
+    model: str
     config: str
-    quick: tuple[str, ...]
+    quick: dict[str, int]
+    seconds: dict[str, tuple[float, float]]
     metrics: dict[str, tuple[str, float]]
     floor: float
     predictions: str
@@ -85,8 +88,10 @@ class Outcome:
 
 TASKS = dict(
     detection=_Task(
+        model='Mask R-CNN',
         config='mask_rcnn_fasternet_t0_shapes',
-        quick=('train_cfg.max_epochs=1',),
+        quick={'train_cfg.max_epochs': 1},
+        seconds=dict(generate=(0, 0.007), train=(6, 0.22), test=(8, 0.35), draw=(0.3, 0)),
         metrics={'box AP': ('coco/bbox_mAP', 1), 'mask AP': ('coco/segm_mAP', 1)},
         floor=0.60,
         predictions='predictions.pkl',
@@ -95,8 +100,10 @@ TASKS = dict(
         ),
     ),
     segmentation=_Task(
+        model='Semantic FPN',
         config='semantic_fpn_fasternet_t0_shapes',
-        quick=('train_cfg.max_iters=2',),
+        quick={'train_cfg.max_iters': 2},
+        seconds=dict(generate=(0, 0.007), train=(6, 0.15), test=(7, 0.3), draw=(0.3, 0)),
         metrics={'mIoU': ('mIoU', 100)},
         floor=0.80,
         predictions='predictions',
@@ -108,9 +115,10 @@ TASKS = dict(
 
 
 def run_demo(name: str = 'detection', quick: bool = False) -> Outcome:
-    """Generate images, train a model on them in a process of its own, test it through MIM, and draw its predictions.
+    """Generate images, train a model on them in a process of its own, test it, and draw its predictions.
 
-    What an earlier run has left in ``data/`` and ``work_dirs/`` of the current folder is resumed.
+    What an earlier run has left in ``data/`` and ``work_dirs/`` of the current folder is resumed. The log is in the
+    work dir.
 
     Args:
         name: One of ``TASKS``. Defaults to 'detection'.
@@ -121,59 +129,74 @@ def run_demo(name: str = 'detection', quick: bool = False) -> Outcome:
         The metrics, times and files.
 
     Raises:
-        UserError: If a part fails; its own messages are printed.
+        UserError: If a part fails, with its message or the end of its log.
     """
     task = TASKS[name]
     config_file = project_root() / 'configs/demo' / f'{task.config}.py'
+    # Five iterations are a second: the bar moves, and the log stays short.
+    options = {'default_hooks.logger.interval': 1 if quick else 5, **(task.quick if quick else {})}
     config = Config.fromfile(config_file)
+    config.merge_from_dict(options)
     data, work_dir, shapes = Path(config.data_root), Path('work_dirs', task.config), config.shapes
-    options = []
     if quick:
         data, work_dir = Path(f'{data}_quick'), Path(f'{work_dir}_quick')
         shapes = dict(shapes, num_train=16, num_val=10)
-        options = [*task.quick, 'default_hooks.logger.interval=1']
     # Always named, so that MMDET_DATASETS, which is for COCO, does not move the demo's data.
-    options = ['--cfg-options', f'data_root={data}/', *options]
+    options = ['--cfg-options', *(f'{key}={value}' for key, value in {'data_root': f'{data}/', **options}.items())]
+    tests, predictions, sheet = work_dir / 'test', work_dir / task.predictions, work_dir / 'sheet.png'
 
-    seconds = {}
-    with _part('generate', seconds):
-        make_shapes(data, **shapes)
-    with _part('train', seconds):
-        _call(Launcher().train(config_file, work_dir, options))
-    checkpoint = Path(latest_checkpoint(work_dir))
-    tests, predictions = work_dir / 'test', work_dir / task.predictions
-    with _part('test', seconds):
-        _call([*_test_command(config_file, checkpoint), '--work-dir', tests, '--out', predictions, *options])
-    with _part('draw', seconds):
-        sheet = task.draw(predictions, data, work_dir / 'sheet.png')
+    iterations = _iterations(config, shapes['num_train'])
+    batches = math.ceil(shapes['num_val'] / config.test_dataloader.batch_size)
+    units = dict(generate=shapes['num_train'] + shapes['num_val'], train=iterations, test=batches, draw=1)
+    plan = [Step(step, units[step], *task.seconds[step]) for step in units]
+    steps = Steps(plan, 'train', work_dir / 'demo.log')
+    started = latest_checkpoint(work_dir)
+    steps.console.print(
+        f'Four steps, from nothing to {task.model} with FasterNet-T0:\n'
+        f'  generate  {units["generate"]} images in {data}\n'
+        f'  train     {iterations} iterations, in {work_dir}'
+        + (f'; resumes from {Path(started).name}\n' if started else '\n')
+        + f'  test      on {shapes["num_val"]} images, by {"MIM" if _has_mim() else "tools/test.py"}\n'
+        f'  draw      predictions, in {sheet}\n'
+        'After ten iterations of training it says how much time is left on this machine.\n'
+        'Interrupt it with Ctrl-C at any time; the next run resumes.\n'
+        f'The log is {steps.log}.'
+    )
+    with steps:
+        with steps.step('generate'):
+            make_shapes(data, **shapes, on_image=steps.reach)
+        with steps.step('train'):
+            steps.run(Launcher().train(config_file, work_dir, options))
+        checkpoint = Path(os.path.relpath(latest_checkpoint(work_dir)))
+        with steps.step('test'):
+            steps.run([*_test_command(config_file, checkpoint), '--work-dir', tests, '--out', predictions, *options])
+        with steps.step('draw'):
+            task.draw(predictions, data, sheet)
 
     found = json.loads(newest_metrics(tests).read_text())
     metrics = {metric: found[key] / perfect for metric, (key, perfect) in task.metrics.items()}
     files = dict(data=data, checkpoint=checkpoint, sheet=sheet)
-    return Outcome(task.config, work_dir, metrics, task.floor, seconds, files)
+    return Outcome(task.config, work_dir, metrics, task.floor, steps.seconds, files)
 
 
-@contextmanager
-def _part(name: str, seconds: dict[str, float]) -> Iterator[None]:
-    """Announce a part of the demo, and record how long it takes."""
-    rich.print(f'[bold]demo: {name}[/bold]')
-    start = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - start
+def _iterations(config: Config, images: int) -> int:
+    """How many iterations the complete training has."""
+    loop = config.train_cfg
+    if 'max_iters' in loop:
+        return loop.max_iters
+    return loop.max_epochs * math.ceil(images / config.train_dataloader.batch_size)
+
+
+def _has_mim() -> bool:
+    """Whether MIM finds tools/test.py.
+
+    onedl-mim finds the tools of a clone and not those of an installed wheel; openmim (0.3.9) misses those of a clone.
+    """
+    return project_root().name != '.mim' and any(metadata.distributions(name='onedl-mim'))
 
 
 def _test_command(config: Path, checkpoint: Path) -> list:
-    """The command that tests the checkpoint, by MIM if it is onedl-mim.
-
-    openmim (0.3.9) looks for the tools of an installed package in site-packages alone, and so misses those of a clone.
-    """
-    if any(metadata.distributions(name='onedl-mim')):
+    """The command that tests the checkpoint, by MIM where it finds the tool."""
+    if _has_mim():
         return [Path(sys.executable).with_name('mim'), 'test', 'mmfasternet', config, '--checkpoint', checkpoint]
     return [sys.executable, project_root() / 'tools/test.py', config, checkpoint]
-
-
-def _call(command: list) -> None:
-    """Run a command to its end."""
-    words = [str(word) for word in command]
-    if status := subprocess.run(words).returncode:
-        raise UserError(f'a part of the demo failed with status {status}, see above; it was: {" ".join(words)}')

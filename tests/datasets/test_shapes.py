@@ -27,6 +27,14 @@ def test_same_seed_same_bytes(small, tmp_path):
     assert contents(make_shapes(tmp_path / 'again', **SMALL)) == contents(small)
 
 
+@pytest.mark.parametrize('cores', [1, 5])
+def test_same_bytes_on_any_number_of_cores(small, tmp_path, monkeypatch, cores):
+    monkeypatch.setattr(module, '_cores', lambda: cores)
+    done = []
+    assert contents(make_shapes(tmp_path / 'again', **SMALL, on_image=done.append)) == contents(small)
+    assert done == list(range(1, 11))
+
+
 def test_another_seed_or_split_has_other_images(small, tmp_path):
     other = make_shapes(tmp_path / 'other', **SMALL, seed=1)
     images = [data for root in (small, other) for name, data in contents(root).items() if name.startswith(('tr', 'va'))]
@@ -72,6 +80,18 @@ def test_what_hides_and_what_is_hidden():
             above = np.any([other.full for other in instances[index + 1 :]], 0) if instances[index + 1 :] else False
             assert (instance.visible == instance.full & ~np.asarray(above)).all()
             assert instance.hidden <= 0.8
+
+
+@pytest.mark.parametrize('label', range(len(CLASSES)))
+def test_a_shape_is_drawn_as_on_the_complete_image(label):
+    """Only the rectangle around it is drawn, wherever the border cuts it."""
+    rng = np.random.default_rng(label)
+    for _ in range(40):
+        outlines = module._outline(label, rng.uniform(10, 90), rng.uniform(-1, 1), rng.uniform(-40, 160, 2))
+        fine = np.zeros((4 * 96, 4 * 128), np.uint8)
+        cv2.fillPoly(fine, [np.round(outline[:, ::-1] * 4 - 0.5).astype(np.int32) for outline in outlines], 255)
+        expected = cv2.resize(fine, (128, 96), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        assert np.array_equal(module._coverage(outlines, (96, 128)), expected)
 
 
 @pytest.mark.parametrize('label', range(len(CLASSES)))
@@ -171,6 +191,18 @@ def test_nothing_half_written(tmp_path, monkeypatch):
         make_shapes(root, **SMALL, seed=1)
     assert [path.name for path in tmp_path.iterdir()] == ['shapes']
     assert contents(root) == before
+
+
+def test_an_interrupt_draws_no_further_images(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(module, '_write_png', lambda path, image: drawn.append(path))
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_shapes(tmp_path / 'shapes', 1000, 1, (96, 128), on_image=interrupt)
+    assert len(drawn) < 1000 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

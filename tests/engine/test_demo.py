@@ -2,11 +2,9 @@ import dataclasses
 import json
 import runpy
 import shutil
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import mmengine
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.project import ROOT
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -89,7 +88,8 @@ def commands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     commands = []
 
-    def run(command):
+    def run(self, command):
+        command = [str(word) for word in command]
         commands.append(command)
         options = dict(zip(command, command[1:], strict=False))
         work, data = Path(options['--work-dir']), Path('data/shapes_quick')
@@ -105,9 +105,8 @@ def commands(tmp_path, monkeypatch):
                 mmengine.dump(results_of(data), options['--out'])
             else:
                 shutil.copytree(data / 'semantic/val', options['--out'])
-        return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(demo, 'subprocess', SimpleNamespace(run=run))
+    monkeypatch.setattr(demo.Steps, 'run', run)
     return commands
 
 
@@ -127,6 +126,14 @@ def test_demo_calls_its_parts_and_reports(commands, monkeypatch, capfd):
         assert test[1:4] == [str(ROOT / 'tools/test.py'), str(CONFIG), checkpoint]
     assert '--resume' in train and 'data_root=data/shapes_quick/' in train and 'data_root=data/shapes_quick/' in test
     printed = capfd.readouterr().out
+    assert printed.startswith('Four steps, from nothing to Mask R-CNN with FasterNet-T0:\n')
+    for plan in (
+        'generate  26 images in data/shapes_quick',
+        'train     4 iterations, in work_dirs/mask_rcnn_fasternet_t0_shapes_quick\n',
+        'test      on 10 images, by ',
+        'The log is work_dirs/mask_rcnn_fasternet_t0_shapes_quick/demo.log.',
+    ):
+        assert plan in printed
     for words in ('0.200', '0.375', 'occluded', 'box AP', 'mask AP', 'sheet.png', 'total'):
         assert words in printed
     assert Path('work_dirs/mask_rcnn_fasternet_t0_shapes_quick/sheet.png').is_file()
@@ -136,7 +143,28 @@ def test_demo_calls_its_parts_and_reports(commands, monkeypatch, capfd):
     assert set(record['figures']) >= {'generate_s', 'train_s', 'test_s', 'draw_s'}
 
     run_tool_here(monkeypatch, '--quick')  # again: the AP of the newest test counts
-    assert '0.400' in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert (
+        '0.400' in printed and 'in work_dirs/mask_rcnn_fasternet_t0_shapes_quick; resumes from epoch_1.pth' in printed
+    )
+
+
+def test_demo_of_an_installed_wheel_tests_without_mim(monkeypatch):
+    """MIM looks for the tools of a clone only."""
+    monkeypatch.setattr(demo, 'project_root', lambda: Path('site-packages/mmfasternet/.mim'))
+    command = demo._test_command(Path('config.py'), Path('epoch_1.pth'))
+    assert [str(word) for word in command] == [
+        sys.executable,
+        'site-packages/mmfasternet/.mim/tools/test.py',
+        'config.py',
+        'epoch_1.pth',
+    ]
+
+
+@pytest.mark.parametrize('name, iterations', [('detection', 600), ('segmentation', 1150)])
+def test_the_plan_counts_what_the_config_trains(name, iterations):
+    config = Config.fromfile(ROOT / 'configs/demo' / f'{demo.TASKS[name].config}.py')
+    assert demo._iterations(config, config.shapes.num_train) == iterations
 
 
 def test_demo_of_segmentation(commands, monkeypatch, capfd):
@@ -160,12 +188,13 @@ def test_the_complete_demo_fails_below_its_floor(commands, monkeypatch, task, me
         run_tool_here(monkeypatch, task)
 
 
-def test_demo_ends_with_the_first_failure(commands, monkeypatch):
-    failing = SimpleNamespace(run=lambda command: subprocess.CompletedProcess(commands.append(command), 3))
-    monkeypatch.setattr(demo, 'subprocess', failing)
-    with pytest.raises(UserError, match=r'failed with status 3, .*train\.py'):
+def test_demo_ends_with_the_first_failure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failing = [sys.executable, '-c', 'import sys; sys.exit("error: no room left")']
+    monkeypatch.setattr(demo.Launcher, 'train', lambda *_: failing)
+    log = 'work_dirs/mask_rcnn_fasternet_t0_shapes_quick/demo.log'
+    with pytest.raises(UserError, match=f'^no room left\nThe step "train" failed .*: {log}$'):
         demo.run_demo(quick=True)
-    assert len(commands) == 1
 
 
 def test_an_interrupted_demo_says_how_to_resume(commands, monkeypatch):
