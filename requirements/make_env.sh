@@ -35,7 +35,8 @@ add() { echo "$1" >>"$stamp"; }
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 has_packages() { has "$packages" && [ -n "$(version_of "$venv/bin/python")" ] && has_chosen_python; }
 has_chosen_python() { [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$venv/bin/python")" ]; }
-install() { pip install --constraint "$lock" "$@"; }
+# Python compiles what is imported when it is imported: not all of torch.
+install() { pip install --no-compile --constraint "$lock" "$@"; }
 
 choose_python() {
     local name names=("${PYTHON:-}") found
@@ -58,6 +59,8 @@ choose_torch() {
     wheel="torch-$version%2Bcpu-cp$(version_of "$python" | tr -d .)-"
     if has_gpu; then
         say "there is a GPU: torch $version with CUDA ($cuda_size)"
+        command -v nvcc >/dev/null ||
+            say "no nvcc, and none is needed: RoIAlign and NMS come from torchvision; only 'make ops' would need it"
     elif timeout 8 "$python" - "$cpu_wheels/torch/" "$wheel" <<'END' 2>/dev/null; then
 import sys, urllib.request
 sys.exit(sys.argv[2] not in urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())

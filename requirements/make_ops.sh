@@ -66,5 +66,7 @@ check_prerequisites
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/mmfasternet/torch-$(ask torch.__version__)-$device-$(uname -m)
 wheels="$cache/${mmcv//-/_}-$version-$(ask 'sys.implementation.cache_tag.replace("cpython-", "cp")')-*.whl"
 compgen -G "$wheels" >/dev/null || make_wheel
+# mmcv and mmcv-lite write to the same folder.
+[ "$installed" = "$mmcv" ] || step "removing $installed" pip uninstall --yes "$installed"
 step "installing $(basename "$(compgen -G "$wheels")")" pip install --no-deps --force-reinstall "$(compgen -G "$wheels")"
 "$venv/bin/python" -c 'import torch, mmcv._ext' || fail "the operators that were compiled don't load"
