@@ -140,9 +140,17 @@ KINDS = {
             _Field(
                 'precision',
                 '',
-                '`fp32`, or `fp16` or `bf16` by autocast; `bf16` and `int8` also as a runtime computes',
+                'what was asked for: `fp32`, without TF32; `fp16` or `bf16`, in PyTorch by autocast; or `int8`',
                 _TEXT,
             ),
+            _Field(
+                'computed_in',
+                '',
+                'the precision of most convolutions, asked of OpenVINO and ONNX Runtime, otherwise seen in '
+                '`max_difference`; another precision than asked for is not recorded. Older records lack it',
+                _TEXT_OR_NULL,
+            ),
+            _Field('weight_bits', '1', 'int8: bits of a weight; 8 in older records, which lack it'),
             _Field('device', '', '`cpu` or a GPU such as `cuda:0`'),
             _Field('threads', '1', 'of torch, or of the runtime, on the CPU', _COUNT),
             _Field('batch', '1', 'images at once', _COUNT),
@@ -156,7 +164,7 @@ KINDS = {
                 'max_difference',
                 '1',
                 "largest difference from the reference path's feature maps in eager fp32 over the largest value of "
-                'the map; null on the reference path in eager PyTorch',
+                'the map; null for the reference path itself',
             ),
             _Field('arch contender', '', '`make engines`: the variant, and what runs it'),
             _Field('flops', 'multiply-adds', '`make engines`: of the backbone'),
@@ -166,6 +174,14 @@ KINDS = {
             *('scope', 'path', 'backend', 'provider', 'precision', 'device', 'threads', 'batch', 'shape'),
             *('checkpoint', 'input', 'contender'),
         ),
+    ),
+    'lacking': _Kind(
+        'What `make engines` leaves out on this machine.',
+        (
+            _Field('contender precision', '', 'the engine, and what it would compute in', _TEXT),
+            _Field('reason', '', 'what the machine lacks', _TEXT),
+        ),
+        ('contender',),
     ),
     'ap': _Kind(
         'Box and mask AP of a detector.',
