@@ -95,7 +95,7 @@ def engines_page(records: Records) -> str:
     ]
     return _PAGE.format(
         verdict=bullets(_verdict(cells, fp32)),
-        machine=f'{machine["cpu"]}, {machine["cores"]} cores',
+        machine=', '.join([machine['cpu'], f'{machine["cores"]} cores', *machine.get('instructions', [])]),
         dates=dates(records.records),
         commits=commits(records.records),
         packages=', '.join(f'{name} {version}' for name, version in machine['packages'].items()),

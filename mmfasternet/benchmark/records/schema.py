@@ -78,7 +78,10 @@ _MACHINE = (
     _Field('id', '', 'equal for equal machines', _TEXT),
     _Field('label', '', 'what tables and plots call it', _TEXT),
     _Field('device device_name', '', '`cpu` or a GPU such as `cuda:0`, and its name'),
-    _Field('cpu cores memory_gb', '', 'its CPU; the memory is not part of the id'),
+    _Field('cpu cores memory_gb', '', 'its CPU, and the cores that could be used; the memory is not part of the id'),
+    _Field(
+        'instructions', '', 'sets of the CPU that decide about precisions, such as `avx512_vnni`; not in older files'
+    ),
     _Field('system python packages', '', 'operating system, Python, and name → version of the packages'),
     _Field('cuda cudnn', '', 'with a GPU'),
 )
@@ -175,14 +178,6 @@ KINDS = {
             *('checkpoint', 'input', 'contender'),
         ),
     ),
-    'lacking': _Kind(
-        'What `make engines` leaves out on this machine.',
-        (
-            _Field('contender precision', '', 'the engine, and what it would compute in', _TEXT),
-            _Field('reason', '', 'what the machine lacks', _TEXT),
-        ),
-        ('contender',),
-    ),
     'ap': _Kind(
         'Box and mask AP of a detector.',
         (
@@ -223,6 +218,14 @@ KINDS = {
             _Field('quartiles_ms times_ms', 'ms', 'the same'),
         ),
         ('contender', 'shape', 'batch', 'threads'),
+    ),
+    'lacking': _Kind(
+        'What `make engines` leaves out on this machine.',
+        (
+            _Field('contender precision', '', 'the engine, and what it would compute in', _TEXT),
+            _Field('reason', '', 'what the machine lacks', _TEXT),
+        ),
+        ('contender',),
     ),
     'paper': _Kind(
         "A measurement of one of the paper's experiments.",
