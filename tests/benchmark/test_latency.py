@@ -277,7 +277,7 @@ def test_a_precision_of_openvino_is_that_of_its_record_or_lacking(precision, rec
     try:
         measure_latencies([T0], protocol, records)
     except LackingError as error:
-        assert f'when {precision} is asked for' in str(error) and records.records == []
+        assert 'openvino' in str(error) and precision in str(error) and records.records == []
     else:
         (record,) = records.records
         assert record['computed_in'] == precision and 1e-4 < record['max_difference'] < 0.1

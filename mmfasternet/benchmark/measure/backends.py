@@ -218,11 +218,17 @@ def _in_openvino(model: bytes, image: Tensor, threads: int, precision: str) -> t
     core = openvino.Core()
     network = core.read_model(model, b'')
     network.reshape({network.inputs[0]: list(image.shape)})
-    compiled = core.compile_model(
-        network,
-        'CPU',
-        dict(INFERENCE_PRECISION_HINT=_HINTS[precision], INFERENCE_NUM_THREADS=threads, PERFORMANCE_HINT='LATENCY'),
+    options = dict(
+        INFERENCE_PRECISION_HINT=_HINTS[precision], INFERENCE_NUM_THREADS=threads, PERFORMANCE_HINT='LATENCY'
     )
+    try:
+        compiled = core.compile_model(network, 'CPU', options)
+    except RuntimeError as error:
+        # As with ONEDNN_MAX_CPU_ISA below what the CPU has.
+        if precision in ('fp16', 'bf16'):
+            reason = str(error).strip().splitlines()[-1]
+            raise LackingError(f'openvino cannot compute in {precision} here ({reason})') from error
+        raise
     request = compiled.create_infer_request()
 
     def forward(image: Tensor) -> tuple[Tensor, ...]:
