@@ -12,13 +12,17 @@ from mmfasternet.benchmark.measure import backends, latency
 from mmfasternet.benchmark.measure.detector import fixed_boxes, padded_shape
 from mmfasternet.benchmark.measure.latency import Protocol, measure_latencies
 from mmfasternet.benchmark.measure.paths import randomize_norms, take_path
+from mmfasternet.benchmark.measure.precision import LackingError, onnxruntime_precision
 from mmfasternet.benchmark.measure.scopes import detector_forward, end2end_forward
+from mmfasternet.benchmark.measure.turns import Clock, Contender, take_turn
 from mmfasternet.benchmark.published.rows import find_row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.deploy import fold
 from mmfasternet.deploy.backbone import OptimizedFasterNet
 from mmfasternet.engine.build import build_model
 from mmfasternet.errors import UserError
+from mmfasternet.files import write_json
+from mmfasternet.models import FasterNet
 
 T0 = find_row('fasternet_t0')
 TINY = dict(shape=(64, 96), scopes=('backbone',), rounds=1)
@@ -35,6 +39,13 @@ def detector() -> nn.Module:
     model = build_model(T0.config_path)[1]
     randomize_norms(model)
     return model
+
+
+def build_backbone() -> nn.Module:
+    torch.manual_seed(0)
+    backbone = FasterNet('t0').eval().requires_grad_(False)
+    randomize_norms(backbone)
+    return backbone
 
 
 def test_fixed_boxes_reach_every_level_and_stay_inside(detector):
@@ -245,6 +256,96 @@ def test_what_is_another_function_has_no_latency(detector, monkeypatch):
         backends.backend_forward(detector.backbone, image, 'onnxruntime', threads=1)
     with pytest.raises(UserError, match='this ONNX Runtime has no CUDAExecutionProvider, but .*onnxruntime-gpu'):
         backends.backend_forward(detector.backbone, image, 'onnxruntime', 1, provider='CUDAExecutionProvider')
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+def test_a_runtime_is_asked_what_it_computed_in(monkeypatch):
+    """OpenVINO takes bf16 and fp16 on any CPU, and computes in another precision where the CPU lacks them."""
+    model, image = build_backbone(), torch.rand(1, 3, 64, 64)
+    assert backends.backend_forward(model, image, 'openvino', 1).computed_in == 'fp32'
+    assert backends.backend_forward(model, image, 'onnxruntime', 1).computed_in == 'fp32'
+    monkeypatch.setitem(backends._HINTS, 'fp16', 'f32')
+    with pytest.raises(LackingError, match='openvino computes in fp32 here when fp16 is asked for'):
+        backends.backend_forward(model, image, 'openvino', 1, precision='fp16')
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+def test_a_precision_of_openvino_is_that_of_its_record_or_lacking(precision, records):
+    """Whatever the CPU: a latency is recorded only if the convolutions were in this precision, which shows."""
+    protocol = Protocol(**TINY, backend='openvino', precision=precision)
+    try:
+        measure_latencies([T0], protocol, records)
+    except LackingError as error:
+        assert 'openvino' in str(error) and precision in str(error) and records.records == []
+    else:
+        (record,) = records.records
+        assert record['computed_in'] == precision and 1e-4 < record['max_difference'] < 0.1
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+def test_a_provider_that_leaves_the_work_to_the_cpu_has_no_latency():
+    """AzureExecutionProvider takes any network, runs nothing of it, and says nothing."""
+    if 'AzureExecutionProvider' not in pytest.importorskip('onnxruntime').get_available_providers():
+        pytest.skip('this ONNX Runtime has no provider that could do so without a GPU')
+    with pytest.raises(UserError, match='AzureExecutionProvider does not run Add, .*Conv, .* on the CPU in its place'):
+        backends.backend_forward(build_backbone(), torch.rand(1, 3, 64, 64), 'onnxruntime', 1, 'AzureExecutionProvider')
+
+
+def test_shapes_belong_on_the_cpu(tmp_path):
+    def node(name: str, provider: str, kind: str) -> dict:
+        return dict(cat='Node', args=dict(op_name=name, provider=provider, output_type_shape=[{kind: [4]}]))
+
+    convolution = node('Conv', 'CUDAExecutionProvider', 'float')
+    nodes = [convolution, node('Shape', 'CPUExecutionProvider', 'int64'), dict(cat='Session', args=dict())]
+    profile = write_json(tmp_path / 'profile.json', nodes)
+    assert onnxruntime_precision(profile, 'CUDAExecutionProvider') == 'fp32'
+    engine = node('TRTKernel_graph', 'TensorrtExecutionProvider', 'float')
+    assert onnxruntime_precision(write_json(profile, [engine]), 'TensorrtExecutionProvider') is None
+    quantized = [node('QLinearConv', 'CPUExecutionProvider', 'uint8')] * 2
+    write_json(profile, [*quantized, node('Conv', 'CPUExecutionProvider', 'float')])
+    assert onnxruntime_precision(profile, 'CPUExecutionProvider') == 'int8'
+
+
+@pytest.mark.parametrize('name', ['bf16', 'fp16'])
+def test_autocast_on_a_cpu_is_measured_where_the_cpu_has_it(name, records, monkeypatch):
+    protocol = Protocol(**TINY, precision=name)
+    try:
+        measure_latencies([T0], protocol, records)
+    except LackingError as error:
+        assert name in str(error) and records.records == []
+    else:
+        (record,) = records.records
+        assert record['computed_in'] == name and 1e-4 < record['max_difference'] < 0.1
+    monkeypatch.setattr(torch.ops.mkldnn, f'_is_mkldnn_{name}_supported', lambda: False, raising=False)
+    with pytest.raises(LackingError, match=f'{name}.* (only emulate|does not exist)'):
+        measure_latencies([T0], replace(protocol, batch=2), records)
+
+
+def test_fp32_is_not_tf32():
+    """In a turn of the clock, and afterwards as before; TF32 is torch's default for convolutions on a GPU."""
+
+    def flags() -> tuple:
+        return (
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.get_float32_matmul_precision(),
+        )
+
+    seen, before = [], flags()
+    try:
+        torch.set_float32_matmul_precision('high')
+        chosen = flags()
+        take_turn(Contender('flags', lambda: seen.append(flags())), Clock(warmup_s=0, turn_s=0))
+        assert set(seen) == {(False, False, 'highest')} and flags() == chosen == (True, True, 'high')
+    finally:
+        torch.set_float32_matmul_precision(before[-1])
+
+
+def test_a_compiler_that_is_missing_is_one_message(monkeypatch):
+    monkeypatch.setattr('torch._inductor.config.cpp.cxx', ('no-such-compiler',))
+    with pytest.raises(LackingError, match=r'torch.compile needs a C\+\+ compiler on the CPU'):
+        backends.backend_forward(build_backbone(), torch.rand(1, 3, 64, 64), 'compile', 1)
 
 
 def test_tool(mistake_of, tmp_path):

@@ -223,25 +223,23 @@ def images(tmp_path_factory) -> Path:
 
 @torch.no_grad()
 def test_int8_backbone(slim, checkpoint, model, exported, images, tmp_path):
-    """About the feature maps of float32, in a file of less than half the size.
+    """About the feature maps of float32 on any CPU, in a file of less than half the size.
 
-    Their values are those of the file: without graph optimizations, ONNX Runtime computes with its rounded weights and
-    maps in float32, on any CPU. Sums of int8 products saturate on a CPU without VNNI.
+    A CPU without VNNI adds two products in 16 bits, where those of 8-bit weights saturate: the maps were 28 % off.
     """
     file = export_onnx(slim, tmp_path / 'int8.onnx', 'backbone', str(checkpoint), int8=images)
     size = file.path.stat().st_size
     assert file.operators['QuantizeLinear'] > 20 and size < 0.5 * exported['backbone'].path.stat().st_size
+    initializers = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(file.path).graph.initializer]
+    weights = [array for array in initializers if array.dtype == np.int8 and array.ndim == 4]
+    # Two products with values of 8 bits fit in 16 bits with a sign.
+    assert len(weights) > 15 and all(2 * 255 * abs(array.astype(int)).max() < 2**15 for array in weights)
     photo = torch.from_numpy(skimage.data.coffee()[:160, :224].copy()).permute(2, 0, 1).flip(0)
     image = model.data_preprocessor(dict(inputs=[photo]))['inputs']
     expected = [out.numpy() for out in model.backbone(image)]
-    plain = onnxruntime.SessionOptions()
-    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(file.path.read_bytes(), plain, providers=['CPUExecutionProvider'])
-    for ours, exact in zip(session.run(None, {'image': image.numpy()}), expected, strict=True):
-        assert 1e-4 < abs(ours - exact).mean() / abs(exact).mean() < 0.1
     for runtime in ('onnxruntime', 'openvino'):
         for ours, exact in zip(load(runtime, file.path.read_bytes())(image), expected, strict=True):
-            assert ours.shape == exact.shape and np.isfinite(ours).all()
+            assert 1e-4 < abs(ours - exact).mean() / abs(exact).mean() < 0.1
 
 
 @pytest.mark.slow

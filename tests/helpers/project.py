@@ -15,4 +15,5 @@ def run_tool(*command: object, cwd: Path | None = None, **environment: str) -> s
     words = [str(word) for word in command]
     if words[0].endswith('.py'):
         words.insert(0, sys.executable)
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    # Only for what hangs: under emulation, or on a small board, a training takes an hour.
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=4 * 3600)
