@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import made_up
 from helpers.markdown import tables
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, run_tool, succeed
 from mmengine.config import Config
 
 from mmfasternet.benchmark.comparison.runs import TrainingPlan, learning_curves, training_lock
@@ -307,8 +307,7 @@ def test_interrupted_and_killed_it_resumes(tmp_path):
     _, status = start_and(lambda pid: os.kill(pid, signal.SIGKILL), 'epoch_2.pth')
     assert status == -signal.SIGKILL
     # The training lives: four more epochs take it longer than the next call takes to start, which waits for it.
-    last = run_tool(*command, cwd=tmp_path)
-    assert last.returncode == 0, last.stderr
+    last = succeed(*command, cwd=tmp_path)
     assert 'waiting for' in last.stdout
 
     records = Records.read(tmp_path / 'work_dirs/compare_trained_quick/records.json').records
@@ -330,8 +329,7 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
         (root / split).rename(root / f'{split}2017')
         (root / f'annotations/instances_{split}.json').rename(root / f'annotations/instances_{split}2017.json')
     command = [TOOL, '--data', 'coco', '--dry-run', '--data-root', root, '--seeds', 2]
-    found = run_tool(*command, '--device', 'cpu', '--launcher', 'pytorch', '--gpus', 8)
-    assert found.returncode == 0, found.stderr
+    found = succeed(*command, '--device', 'cpu', '--launcher', 'pytorch', '--gpus', 8)
     lines = found.stdout.splitlines()
     assert lines[-1] == 'nothing is missing'
     commands = [line for line in lines if line.startswith('bash')]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, succeed
 from mmengine.analysis import FlopAnalyzer
 
 from mmfasternet.benchmark.measure.complexity import count_classifier, count_complexity, count_forward
@@ -144,8 +144,7 @@ def test_tool_writes_records(tmp_path):
         ROOT / 'configs/classification/fasternet_l_imagenet.py',
         'resnet50',
     ]
-    done = run_tool(ROOT / 'tools/benchmark/complexity.py', *configs, '--out', out)
-    assert done.returncode == 0, done.stderr
+    done = succeed(ROOT / 'tools/benchmark/complexity.py', *configs, '--out', out)
     counts = Records.read(out).records
     names = ['mask_rcnn_fasternet_t0.py', 'fasternet_l_imagenet.py', 'mask_rcnn_resnet50.py']
     assert [Path(count['config']).name for count in counts] == names

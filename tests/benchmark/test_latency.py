@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, succeed
 from mmengine.config import Config
 from torch import nn
 
@@ -251,8 +251,7 @@ def test_tool(mistake_of, tmp_path):
     out = tmp_path / 'records.json'
     command = [ROOT / 'tools/benchmark/latency.py', 'fasternet_t0', '--shape', 64, 96, '--scope', 'backbone']
     command += ['--rounds', 1, '--threads', 1, '--out']
-    done = run_tool(*command, out)
-    assert done.returncode == 0, done.stderr
+    done = succeed(*command, out)
     assert 'FasterNet-T0' in done.stdout and Records.read(out).records[0]['threads'] == 1
     for wrong, message in (
         ([*command, '/dev/null/records.json'], 'error: cannot write /dev/null/records.json'),

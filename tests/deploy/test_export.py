@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, succeed
 
 from mmfasternet.benchmark.measure.paths import randomize_norms
 from mmfasternet.engine.build import build_model
@@ -177,8 +177,7 @@ def test_example_without_torch(exported, tmp_path):
         "import runpy, sys; sys.modules['torch'] = None; sys.argv = {!r}; runpy.run_path({!r}, run_name='__main__')"
     )
     script = str(ROOT / 'docs/examples/detect_onnx.py')
-    done = run_tool(sys.executable, '-c', without.format(command, script))
-    assert done.returncode == 0, done.stderr
+    done = succeed(sys.executable, '-c', without.format(command, script))
     *found, last = done.stdout.splitlines()
     assert last == f'{len(found)} objects drawn in {drawn}' and len(found) > 5
     assert skimage.io.imread(drawn).shape == (133, 200, 3)
@@ -195,11 +194,9 @@ def test_example_of_the_optimized_ap(tiny_config, tmp_path):
         model.get_submodule(name).weight.data.mul_(factor)
     checkpoint = tmp_path / 'epoch_1.pth'
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    done = run_tool(ROOT / 'docs/examples/ap_optimized.py', tiny_config, checkpoint)
-    assert done.returncode == 0, done.stderr
+    done = succeed(ROOT / 'docs/examples/ap_optimized.py', tiny_config, checkpoint)
     optimized = dict(line.split() for line in done.stdout.splitlines() if line.startswith('coco/'))
-    done = run_tool(ROOT / 'tools/test.py', tiny_config, checkpoint)
-    assert done.returncode == 0, done.stderr
+    done = succeed(ROOT / 'tools/test.py', tiny_config, checkpoint)
     expected = json.loads(newest_metrics(tmp_path / 'work').read_text())
     assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(optimized)
     for name, value in optimized.items():
@@ -207,8 +204,7 @@ def test_example_of_the_optimized_ap(tiny_config, tmp_path):
 
 
 def test_example_of_ap(exported, tiny_config):
-    done = run_tool(ROOT / 'docs/examples/ap_onnx.py', tiny_config, exported['detector'].path)
-    assert done.returncode == 0, done.stderr
+    done = succeed(ROOT / 'docs/examples/ap_onnx.py', tiny_config, exported['detector'].path)
     metrics = dict(line.split() for line in done.stdout.splitlines() if line.startswith('coco/'))
     assert 0 <= float(metrics['coco/bbox_mAP']) < 0.1 and 0 <= float(metrics['coco/segm_mAP']) < 0.1
 
@@ -263,8 +259,7 @@ def test_int8_needs_images(slim, tmp_path):
 
 def test_tool(mistake_of, tmp_path):
     out = tmp_path / 'new' / 'backbone.onnx'
-    done = run_tool(ROOT / 'tools/export.py', CONFIG, '--part', 'backbone', '--out', out, COLUMNS='200')
-    assert done.returncode == 0, done.stderr
+    done = succeed(ROOT / 'tools/export.py', CONFIG, '--part', 'backbone', '--out', out, COLUMNS='200')
     for words in ('18', 'image: float32 (batch, 3, height, width)', 'Conv 43', 'maps differ by at most'):
         assert words in done.stdout
     assert out.is_file()
