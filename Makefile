@@ -11,6 +11,9 @@ SEEDS ?= 1
 DATA ?= shapes
 ARGS ?=
 
+# Tests run side by side on all cores, at most four; a file's tests stay together, since they share what they build.
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
+
 # Which of the paper's experiments run, one after the other.
 EXPERIMENTS ?= operators saliency redundancy approximation ablation
 
@@ -42,11 +45,11 @@ demo-seg: env
 	$(PYTHON_OF) tools/demo.py segmentation
 
 test: env
-	$(PYTHON_OF) -m pytest
+	$(PYTHON_OF) -m pytest $(SIDE_BY_SIDE)
 
 test-slow: env
-	$(PYTHON_OF) -m pytest -m slow
-	$(PYTHON_OF) -m pytest --doctest-modules mmfasternet
+	$(PYTHON_OF) -m pytest $(SIDE_BY_SIDE) -m slow
+	$(PYTHON_OF) -m pytest $(SIDE_BY_SIDE) --doctest-modules mmfasternet
 
 test-page: env
 	$(PYTHON_OF) -m pytest -m page

@@ -1,42 +1,30 @@
-"""A dozen generated images, and a config that trains on them in seconds, for the tests that run tools.
+"""A dozen generated images, and a config that trains on them in seconds, for the tests that run tools."""
 
-And how tests run side by side, and what is shown of one that fails.
-"""
-
-import os
 import runpy
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from helpers.project import ROOT
 
-# The processes of `pytest -n` share the cores: more threads than cores slow each other down. torch reads it once.
-if processes := os.environ.get('PYTEST_XDIST_WORKER_COUNT'):
-    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // int(processes))))
-
 from mmfasternet.weights.reader import trust_checkpoints
-
-# Of what a failed test printed: mmengine prints a config, the machine and all hooks for every runner.
-LAST_LINES = 20
 
 DEMO_CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
 
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Of what a failed test printed, show the last lines; `-vv` shows all."""
-    report = yield
-    if item.config.get_verbosity() < 2:
-        report.sections = [(name, last_lines(text)) for name, text in report.sections]
-    return report
-
-
-def last_lines(text: str) -> str:
-    lines = text.rstrip().splitlines()
-    left_out = [f'… {len(lines) - LAST_LINES} lines before (-vv shows them)'] if len(lines) > LAST_LINES else []
-    return '\n'.join([*left_out, *lines[-LAST_LINES:]])
+SLIM = """
+model = dict(
+    backbone=dict(_delete_=True, type='FasterNet', arch=dict(embed_dims=40, depths=(1, 1, 2, 1))),
+    neck=dict(out_channels=32),
+    rpn_head=dict(in_channels=32, feat_channels=32),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=32),
+        bbox_head=dict(in_channels=32, fc_out_channels=128, num_classes=6),
+        mask_roi_extractor=dict(out_channels=32),
+        mask_head=dict(num_convs=1, in_channels=32, conv_out_channels=32, num_classes=6),
+    ),
+)
+"""
 
 
 @pytest.fixture(scope='session')
@@ -46,6 +34,14 @@ def shapes_root(tmp_path_factory) -> Path:
     from mmfasternet.datasets import make_shapes
 
     return make_shapes(tmp_path_factory.mktemp('data') / 'shapes', num_train=12, num_val=6, size=(96, 128))
+
+
+@pytest.fixture(scope='session')
+def slim(tmp_path_factory) -> Path:
+    """A config of all parts of Mask R-CNN with FasterNet-T0, with few blocks, and few channels behind the backbone."""
+    path = tmp_path_factory.mktemp('config') / 'slim.py'
+    path.write_text(f'_base_ = {str(ROOT / "configs/mask_rcnn_fasternet_t0.py")!r}\n{SLIM}')
+    return path
 
 
 @pytest.fixture
