@@ -31,7 +31,7 @@ def figures_of(page):
     return {line[0]: line for line in max(tables(page), key=lambda table: len(table[0]))[1:]}
 
 
-def test_from_nothing_to_the_page_and_again(tmp_path, monkeypatch):
+def test_from_nothing_to_the_page_and_again(undrawn, tmp_path, monkeypatch):
     path, rows = tmp_path / 'out/records.json', [find_row('fasternet_t0'), find_row('resnet50')]
     metrics = write_json(tmp_path / 'metrics.json', METRICS)
     records = compare(path, rows, TINY, metrics={'fasternet_t0': str(metrics)})

@@ -156,7 +156,7 @@ def test_report_of_two_seeds(tmp_path):
     assert 'RTX 2080 Ti, Table 4' not in html and 'FasterNet-S' not in html
 
 
-def test_records_of_others_are_drawn_beside(tmp_path):
+def test_records_of_others_are_drawn_beside(undrawn, tmp_path):
     gpu = Records(made_up.GPU, records=records_of(*TWO_SEEDS, device='cuda:0').records)
     gpu.records += [made_up.latency('net_c', 5.0, device='cuda:0'), ap('net_a', 99.0, 0, day=9)]
     html = write_trained(records_of(*TWO_SEEDS), [gpu], tmp_path)['index.html'].read_text()
