@@ -6,9 +6,11 @@ PYTHON_OF = "$(VENV)/bin/python"
 # Any text makes a benchmark a short one.
 QUICK ?=
 
-# Of compare-trained: the number of seeds, the data (shapes or coco), and more arguments of its tool.
+# Of compare-trained: the number of seeds, and the data (shapes or coco).
 SEEDS ?= 1
 DATA ?= shapes
+
+# More arguments of compare's or compare-trained's tool.
 ARGS ?=
 
 # Tests run side by side on all cores, at most four; a file's tests stay together, since they share what they build.
@@ -58,7 +60,7 @@ test-guide: env
 	$(PYTHON_OF) -m pytest -m guide
 
 compare: env
-	$(PYTHON_OF) tools/benchmark/compare.py $(if $(QUICK),--quick)
+	$(PYTHON_OF) tools/benchmark/compare.py $(if $(QUICK),--quick) $(ARGS)
 
 compare-trained: env
 	$(PYTHON_OF) tools/benchmark/compare_trained.py --data $(DATA) --seeds $(SEEDS) $(if $(QUICK),--quick) $(ARGS)
