@@ -27,7 +27,7 @@ import skimage
 from torch import Tensor, nn
 
 from mmfasternet.deploy import export, optimize_for_inference
-from mmfasternet.deploy.export import export_onnx
+from mmfasternet.deploy.export import Exported, export_onnx
 from mmfasternet.deploy.mask_rcnn import MaskRCNNGraph, _paste
 from mmfasternet.deploy.verify import check_detections, check_maps, predict
 
@@ -249,23 +249,25 @@ def test_int8_needs_images(slim, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_tool(exported, monkeypatch, capsys, tmp_path):
+def test_tool(monkeypatch, capsys, tmp_path):
     """It hands on its arguments, and prints what was written."""
+    (tmp_path / 'b.onnx').write_bytes(bytes(1_500_000))
+    shapes = dict(image='float32 (batch, 3, height, width)'), dict(map0='float32 (batch, 40, 8, 8)')
+    written = Exported(tmp_path / 'b.onnx', *shapes, dict(Conv=43, Add=2), 'maps differ by at most 1.0e-06')
     asked = []
-    monkeypatch.setattr(export, 'export_onnx', lambda *arguments: asked.append(arguments) or exported['backbone'])
+    monkeypatch.setattr(export, 'export_onnx', lambda *arguments: asked.append(arguments) or written)
     monkeypatch.setattr(sys, 'argv', ['export.py', 'a.py', '--part', 'backbone', '--out', 'b.onnx', '--int8', 'c'])
     monkeypatch.setenv('COLUMNS', '200')
     runpy.run_path(str(ROOT / 'tools/export.py'), run_name='__main__')
     assert asked == [('a.py', 'b.onnx', 'backbone', None, 'c')]
     printed = capsys.readouterr().out
     for words in (
-        'backbone.onnx',
-        '18',
-        'image: float32 (batch, 3, height, width)',
-        'Conv 19',
-        'maps differ by at most',
+        '1.5 MB',
+        str(export.OPSET),
+        *(f'{name}: {shape}' for part in shapes for name, shape in part.items()),
     ):
         assert words in printed
+    assert 'Add 2, Conv 43' in printed and 'maps differ by at most 1.0e-06, before int8' in printed
 
 
 def test_a_mistake_of_the_tool_is_one_message(tmp_path):
