@@ -19,6 +19,16 @@ EXPORTING = ('export_onnx', 'quantize', 'backend_forward')
 LAST_LINES = 20
 
 
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """Name a failed test, and the first line of why, as soon as it has failed."""
+    if not report.failed or not isinstance(report, pytest.TestReport):
+        return None
+    category, word = ('failed', 'FAILED') if report.when == 'call' else ('error', 'ERROR')
+    crash = getattr(report.longrepr, 'reprcrash', None)
+    reason = crash.message.splitlines()[0] if crash and crash.message else ''
+    return category, f'\n{word} {report.nodeid}: {reason}\n', word
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the last lines of what a failed test printed; `-vv` shows all."""

@@ -24,6 +24,7 @@ def succeed(*command: object, **options) -> subprocess.CompletedProcess:
     __tracebackhide__ = True
     done = run_tool(*command, **options)
     if done.returncode != 0:
-        last = '\n'.join(f'{done.stdout}\n{done.stderr}'.rstrip().splitlines()[-20:])
-        raise AssertionError(f'{shlex.join(map(str, command))} ended with {done.returncode}; its last lines:\n{last}')
+        lines = f'{done.stdout}\n{done.stderr}'.rstrip().splitlines()[-20:] or ['']
+        reason = f'{shlex.join(map(str, command))} ended with {done.returncode}: {lines[-1]}'
+        raise AssertionError('\n'.join([reason, *lines]))
     return done
