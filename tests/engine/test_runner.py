@@ -228,11 +228,20 @@ def test_typo_in_the_backbone_is_a_type_error(build_runner):
         build_runner(**{'model.backbone.frozen_stage': 1})
 
 
-def test_sync_bn_on_cpus_is_one_message(tiny_config):
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
+def test_sync_bn_on_cpus_is_one_message(tiny_config, mistake_of, monkeypatch):
+    """In a process as the launcher starts it; port 0 is a free one."""
+    of_the_launcher = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+    # mmengine sets these where they are not set.
+    of_the_launcher |= dict(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
+    for name, value in of_the_launcher.items():
+        monkeypatch.setenv(name, value)
     options = ['--cfg-options', 'model.backbone.norm_cfg.type=SyncBN']
-    refused = train(tiny_config, *options, processes=2)
-    assert refused.returncode != 0
-    assert 'error: SyncBN works on GPUs only' in refused.stderr and "norm_cfg=dict(type='BN')" in refused.stderr
+    try:
+        message = mistake_of(TRAIN, tiny_config, '--launcher', 'pytorch', *options)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert message.startswith('error: SyncBN works on GPUs only') and "norm_cfg=dict(type='BN')" in message
 
 
 def step_of_one_process(rank: int, world_size: int, rendezvous: str, folder: str) -> None:
