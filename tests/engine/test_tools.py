@@ -33,34 +33,44 @@ def trained(tmp_path_factory, shapes_root) -> tuple[Path, Path]:
     return folder / 'mask_rcnn_fasternet_t0_shapes.py', folder / 'epoch_1.pth'
 
 
-@pytest.mark.slow
-def test_test_reports_ap_and_dumps_predictions(trained, tmp_path):
-    config, checkpoint = trained
-    done = succeed(
-        TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'a', '--out', tmp_path / 'predictions.pkl'
-    )
+# Few detections survive one epoch of training, so all are kept.
+ALL_DETECTIONS = ('--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0')
+
+
+def metrics_in(work_dir: Path) -> dict:
+    return json.loads(next(work_dir.glob('*/*.json')).read_text())
+
+
+@pytest.fixture(scope='module')
+def tested(trained, tmp_path_factory) -> Path:
+    """The work dir of a test in one process, with the predictions."""
+    work_dir = tmp_path_factory.mktemp('tested')
+    out = ('--out', work_dir / 'predictions.pkl')
+    done = succeed(TOOLS / 'test.py', *trained, '--work-dir', work_dir, *out, *ALL_DETECTIONS)
     assert 'coco/bbox_mAP' in done.stdout and 'coco/segm_mAP' in done.stdout
-    assert (tmp_path / 'predictions.pkl').stat().st_size > 0
+    return work_dir
 
 
 @pytest.mark.slow
-def test_two_processes_report_the_ap_of_one(trained, tmp_path):
-    """Few detections survive one epoch of training, so all are kept."""
-    config, checkpoint = trained
-    options = ['--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0']
-    succeed(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'one', *options)
-    succeed(TOOLS / 'dist_test.sh', config, checkpoint, 2, '--work-dir', tmp_path / 'two', *options, PORT='29777')
-    metrics = [json.loads(next((tmp_path / run).glob('*/*.json')).read_text()) for run in ('one', 'two')]
-    for key, value in metrics[0].items():
+def test_test_reports_ap_and_dumps_predictions(tested):
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(metrics_in(tested))
+    assert (tested / 'predictions.pkl').stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_two_processes_report_the_ap_of_one(trained, tested, tmp_path):
+    succeed(TOOLS / 'dist_test.sh', *trained, 2, '--work-dir', tmp_path, *ALL_DETECTIONS, PORT='29777')
+    found = metrics_in(tmp_path)
+    for key, value in metrics_in(tested).items():
         if key.startswith('coco/'):
-            assert metrics[1][key] == pytest.approx(value, abs=1e-6), key
+            assert found[key] == pytest.approx(value, abs=1e-6), key
 
 
 @pytest.mark.slow
-def test_flip_tta_and_drawing(trained, tmp_path):
+def test_flip_tta_and_drawing(trained, mistake_of, tmp_path):
     config, checkpoint = trained
-    refused = run_tool(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta')
-    assert 'error: --tta works for detectors without masks' in refused.stderr
+    refused = mistake_of(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta')
+    assert refused.startswith('error: --tta works for detectors without masks')
     boxes_alone = [
         'model.roi_head.mask_head=None',
         'model.roi_head.mask_roi_extractor=None',
