@@ -72,8 +72,8 @@ def autocast(precision: str, device: str) -> AbstractContextManager:
 
     Example:
         >>> with autocast('fp32', 'cpu'):
-        ...     torch.is_autocast_enabled('cpu')
-        False
+        ...     (torch.rand(2, 2) @ torch.rand(2, 2)).dtype
+        torch.float32
     """
     dtype, kind = PRECISIONS[precision], torch.device(device).type
     with warnings.catch_warnings(record=True) as caught:
