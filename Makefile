@@ -9,10 +9,15 @@ MAKE_ENV = @requirements/make_env.sh "$(SET)" "$(VENV)"
 # Any text makes a benchmark a short one.
 QUICK ?=
 
-# Of compare-trained: the number of seeds, the data (shapes or coco), and more arguments of its tool.
+# Of compare-trained: the number of seeds, and the data (shapes or coco).
 SEEDS ?= 1
 DATA ?= shapes
+
+# More arguments of compare's or compare-trained's tool.
 ARGS ?=
+
+# Tests run side by side on all cores, at most four; a file's tests stay together, since they share what they build.
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
 
 # Which of the paper's experiments run, one after the other.
 EXPERIMENTS ?= operators saliency redundancy approximation ablation
@@ -53,12 +58,12 @@ demo-seg:
 
 test:
 	$(MAKE_ENV) tests compare export
-	$(PYTHON_OF) -m pytest
+	$(PYTHON_OF) -m pytest $(SIDE_BY_SIDE)
 
 test-slow:
 	$(MAKE_ENV) tests compare export
-	$(PYTHON_OF) -m pytest -m slow
-	$(PYTHON_OF) -m pytest --doctest-modules mmfasternet
+	$(PYTHON_OF) -m pytest $(SIDE_BY_SIDE) -m slow
+	$(PYTHON_OF) -m pytest $(SIDE_BY_SIDE) --doctest-modules mmfasternet
 
 test-page:
 	$(MAKE_ENV) tests compare export
@@ -70,7 +75,7 @@ test-guide:
 
 compare:
 	$(MAKE_ENV) compare
-	$(PYTHON_OF) tools/benchmark/compare.py $(if $(QUICK),--quick)
+	$(PYTHON_OF) tools/benchmark/compare.py $(if $(QUICK),--quick) $(ARGS)
 
 compare-trained:
 	$(MAKE_ENV) compare

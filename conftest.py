@@ -1,6 +1,12 @@
-"""The examples in docstrings (`pytest --doctest-modules mmfasternet`), as a user would type them in a clone."""
+"""How tests run side by side, what is shown of one that fails, and the examples in docstrings."""
 
+import os
+from collections.abc import Generator
 from pathlib import Path
+
+# The processes of `pytest -n` share the cores: more threads than cores slow each other down. torch reads it once.
+if processes := os.environ.get('PYTEST_XDIST_WORKER_COUNT'):
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // int(processes))))
 
 import pytest
 import rich
@@ -11,6 +17,34 @@ from mmfasternet.engine.ops import provide_ops
 ROOT = Path(__file__).resolve().parent
 # Examples that export, which torch before 2.6 can't do for images of any size: the openmmlab set skips them.
 EXPORTING = ('export_onnx', 'quantize', 'backend_forward')
+# Lines shown of what a failed test printed: mmengine prints a config, the machine and all hooks for every runner.
+LAST_LINES = 20
+
+
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """Name a failed test, and the first line of why, as soon as it has failed."""
+    if not report.failed or not isinstance(report, pytest.TestReport):
+        return None
+    category, word = ('failed', 'FAILED') if report.when == 'call' else ('error', 'ERROR')
+    crash = getattr(report.longrepr, 'reprcrash', None)
+    reason = crash.message.splitlines()[0] if crash and crash.message else ''
+    return category, f'\n{word} {report.nodeid}: {reason}\n', word
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the last lines of what a failed test printed; `-vv` shows all."""
+    report = yield
+    if item.config.get_verbosity() < 2:
+        report.sections = [(name, last_lines(text)) for name, text in report.sections]
+    return report
+
+
+def last_lines(text: str) -> str:
+    lines = text.rstrip().splitlines()
+    left_out = [f'… {len(lines) - LAST_LINES} lines before these; -vv shows them'] if len(lines) > LAST_LINES else []
+    return '\n'.join([*left_out, *lines[-LAST_LINES:]])
+
 
 # Tests and examples import mmdet, as the tools do.
 provide_ops()
@@ -18,7 +52,7 @@ provide_ops()
 
 @pytest.fixture(autouse=True)
 def example(request) -> None:
-    """Start each example in a folder of its own that has ``configs`` and ``tools``, with the same random numbers."""
+    """Start each example of a docstring in a folder with ``configs`` and ``tools``, with the same random numbers."""
     if not isinstance(request.node, pytest.DoctestItem):
         return
     if request.node.name.rpartition('.')[2] in EXPORTING and torch.__version__ < '2.6':

@@ -12,6 +12,20 @@ from mmfasternet.weights.reader import trust_checkpoints
 
 DEMO_CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
 
+SLIM = """
+model = dict(
+    backbone=dict(_delete_=True, type='FasterNet', arch=dict(embed_dims=40, depths=(1, 1, 2, 1))),
+    neck=dict(out_channels=32),
+    rpn_head=dict(in_channels=32, feat_channels=32),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=32),
+        bbox_head=dict(in_channels=32, fc_out_channels=128, num_classes=6),
+        mask_roi_extractor=dict(out_channels=32),
+        mask_head=dict(num_convs=1, in_channels=32, conv_out_channels=32, num_classes=6),
+    ),
+)
+"""
+
 
 @pytest.fixture(scope='session')
 def shapes_root(tmp_path_factory) -> Path:
@@ -20,6 +34,14 @@ def shapes_root(tmp_path_factory) -> Path:
     from mmfasternet.datasets import make_shapes
 
     return make_shapes(tmp_path_factory.mktemp('data') / 'shapes', num_train=12, num_val=6, size=(96, 128))
+
+
+@pytest.fixture(scope='session')
+def slim(tmp_path_factory) -> Path:
+    """A config of all parts of Mask R-CNN with FasterNet-T0, with few blocks, and few channels behind the backbone."""
+    path = tmp_path_factory.mktemp('config') / 'slim.py'
+    path.write_text(f'_base_ = {str(ROOT / "configs/mask_rcnn_fasternet_t0.py")!r}\n{SLIM}')
+    return path
 
 
 @pytest.fixture

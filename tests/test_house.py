@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from helpers import house as rules
 from helpers.house import House
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, run_tool, succeed
 
 FOLDERS = ('mmfasternet', 'tools', 'tests')
 # A module that needs one of these is passed over where it is not installed.
@@ -180,8 +180,7 @@ def names_of_package() -> list[str]:
 
 
 def watch_imports(modules: list[str], others: list[str], **environment: str) -> dict[str, list[str] | str]:
-    result = run_tool(ROOT / 'tests/helpers/watch_imports.py', json.dumps(modules), json.dumps(others), **environment)
-    assert result.returncode == 0, result.stderr
+    result = succeed(ROOT / 'tests/helpers/watch_imports.py', json.dumps(modules), json.dumps(others), **environment)
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -231,5 +230,4 @@ def test_the_backbone_needs_no_more_than_mmcv_lite():
     tests = ('tests/models/test_pconv.py', 'tests/models/test_fasternet.py')
     # Compilers and exporters take most of the time, and nothing of mmcv.
     options = ('-q', '-p', 'helpers.mmcv_lite_only', '-p', 'no:cacheprovider', '-k', 'not (compile or export or onnx)')
-    result = run_tool(sys.executable, '-m', 'pytest', *options, *tests, cwd=ROOT, PYTHONPATH=str(ROOT / 'tests'))
-    assert result.returncode == 0, result.stdout + result.stderr
+    succeed(sys.executable, '-m', 'pytest', *options, *tests, cwd=ROOT, PYTHONPATH=str(ROOT / 'tests'))

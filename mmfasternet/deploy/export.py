@@ -110,11 +110,12 @@ def export_onnx(
     if checkpoint:
         load_model(model, checkpoint)
     graph = _as_graph(model, part, config)
+    images = None if int8 is None else _calibration_images(cfg, model, part, int8)
     exported = to_onnx(graph, part, _class_names(cfg))
     content = exported.SerializeToString()
     difference = _compare(content, model, graph, part)
-    if int8 is not None:
-        content = quantize(content, track(_calibration_images(cfg, model, part, int8), 'calibrating', transient=True))
+    if images is not None:
+        content = quantize(content, track(images, 'calibrating', transient=True))
         exported = onnx.load_model_from_string(content)
     return Exported(
         write_file(out, content),

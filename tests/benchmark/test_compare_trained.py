@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import made_up
 from helpers.markdown import tables
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, run_tool, succeed
 from mmengine.config import Config
 
 from mmfasternet.benchmark.comparison.runs import TrainingPlan, learning_curves, training_lock
@@ -156,7 +156,7 @@ def test_report_of_two_seeds(tmp_path):
     assert 'RTX 2080 Ti, Table 4' not in html and 'FasterNet-S' not in html
 
 
-def test_records_of_others_are_drawn_beside(tmp_path):
+def test_records_of_others_are_drawn_beside(undrawn, tmp_path):
     gpu = Records(made_up.GPU, records=records_of(*TWO_SEEDS, device='cuda:0').records)
     gpu.records += [made_up.latency('net_c', 5.0, device='cuda:0'), ap('net_a', 99.0, 0, day=9)]
     html = write_trained(records_of(*TWO_SEEDS), [gpu], tmp_path)['index.html'].read_text()
@@ -250,14 +250,19 @@ def test_two_backbones_of_one_name_are_refused():
         TrainingPlan((FIRST, find_row('fasternet_t0')), seeds=(0,), out_dir='nowhere')
 
 
-def test_one_at_a_time(tmp_path, capsys):
+def test_one_at_a_time(tmp_path, monkeypatch):
     """What another process holds, as the training of a killed run does, is waited for."""
     (tmp_path / 'lock').touch()
-    holder = subprocess.Popen(['flock', tmp_path / 'lock', 'sh', '-c', 'echo held; sleep 1'], stdout=subprocess.PIPE)
+    # It holds the lock until the other one says that it waits.
+    command = ['flock', tmp_path / 'lock', 'sh', '-c', 'echo held; read line; echo over']
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b'held\n'
+    said = []
+    monkeypatch.setattr('rich.print', lambda text: (said.append(text), holder.stdin.close()))
     with training_lock(tmp_path):
-        assert holder.wait(timeout=1) == 0
-    assert 'waiting for' in capsys.readouterr().out
+        assert holder.stdout.read() == b'over\n'
+    assert len(said) == 1 and 'waiting for' in said[0]
+    holder.wait()
 
 
 def test_a_folder_that_can_not_be_written_is_one_message():
@@ -279,11 +284,11 @@ def test_interrupted_and_killed_it_resumes(tmp_path):
     """Ctrl-C in the training, then SIGKILL of the program alone, then to the end: nothing twice, nothing missing."""
     command = [sys.executable, TOOL, '--quick', '--rows', FIRST.name]
     command += ['--cfg-options', 'train_cfg.max_epochs=6', 'default_hooks.checkpoint.max_keep_ckpts=6']
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
     folder = tmp_path / 'work_dirs/compare_trained_quick/seed_0' / FIRST.name
 
-    def start_and(stop, once):
-        process = subprocess.Popen(
+    def start():
+        return subprocess.Popen(
             list(map(str, command)),
             cwd=tmp_path,
             env=environment,
@@ -294,22 +299,30 @@ def test_interrupted_and_killed_it_resumes(tmp_path):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             text=True,
         )
-        end = time.monotonic() + 120
-        while not (folder / once).exists():
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(0.05)
-        stop(process.pid)
-        return process.communicate()[0], process.returncode
 
-    output, status = start_and(lambda pid: os.killpg(pid, signal.SIGINT), 'epoch_1.pth')
-    assert status == 1 and 'interrupted; the same command resumes' in output
+    def start_until(once):
+        process = start()
+        while not (folder / once).exists():
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.05)
+        return process
+
+    process = start_until('epoch_1.pth')
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate()[0]
+    assert process.returncode == 1 and 'interrupted; the same command resumes' in output
     assert not (folder / 'epoch_6.pth').exists()
-    _, status = start_and(lambda pid: os.kill(pid, signal.SIGKILL), 'epoch_2.pth')
-    assert status == -signal.SIGKILL
-    # The training lives: four more epochs take it longer than the next call takes to start, which waits for it.
-    last = run_tool(*command, cwd=tmp_path)
-    assert last.returncode == 0, last.stderr
-    assert 'waiting for' in last.stdout
+    process = start_until('epoch_2.pth')
+    # The training halts until the next call waits for it, however slowly that starts.
+    os.killpg(process.pid, signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    last = start()
+    said = next(line for line in last.stdout if 'waiting for' in line or 'error' in line)
+    os.killpg(process.pid, signal.SIGCONT)
+    output = said + last.communicate()[0]
+    assert last.returncode == 0 and 'waiting for' in said, output
 
     records = Records.read(tmp_path / 'work_dirs/compare_trained_quick/records.json').records
     assert [record['kind'] for record in records] == ['complexity', *['latency'] * 3, 'ap']
@@ -330,8 +343,7 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
         (root / split).rename(root / f'{split}2017')
         (root / f'annotations/instances_{split}.json').rename(root / f'annotations/instances_{split}2017.json')
     command = [TOOL, '--data', 'coco', '--dry-run', '--data-root', root, '--seeds', 2]
-    found = run_tool(*command, '--device', 'cpu', '--launcher', 'pytorch', '--gpus', 8)
-    assert found.returncode == 0, found.stderr
+    found = succeed(*command, '--device', 'cpu', '--launcher', 'pytorch', '--gpus', 8)
     lines = found.stdout.splitlines()
     assert lines[-1] == 'nothing is missing'
     commands = [line for line in lines if line.startswith('bash')]

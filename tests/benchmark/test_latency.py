@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, succeed
 from mmengine.config import Config
 from torch import nn
 
@@ -12,13 +12,17 @@ from mmfasternet.benchmark.measure import backends, latency
 from mmfasternet.benchmark.measure.detector import fixed_boxes, padded_shape
 from mmfasternet.benchmark.measure.latency import Protocol, measure_latencies
 from mmfasternet.benchmark.measure.paths import randomize_norms, take_path
+from mmfasternet.benchmark.measure.precision import LackingError, onnxruntime_precision
 from mmfasternet.benchmark.measure.scopes import detector_forward, end2end_forward
-from mmfasternet.benchmark.published.rows import find_row
+from mmfasternet.benchmark.measure.turns import Clock, Contender, take_turn
+from mmfasternet.benchmark.published.rows import Row, find_row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.deploy import fold
 from mmfasternet.deploy.backbone import OptimizedFasterNet
 from mmfasternet.engine.build import build_model
 from mmfasternet.errors import UserError
+from mmfasternet.files import write_json
+from mmfasternet.models import FasterNet
 
 T0 = find_row('fasternet_t0')
 TINY = dict(shape=(64, 96), scopes=('backbone',), rounds=1)
@@ -30,11 +34,25 @@ def records(tmp_path) -> Records:
 
 
 @pytest.fixture(scope='module')
-def detector() -> nn.Module:
+def row(slim) -> Row:
+    return find_row(str(slim))
+
+
+@pytest.fixture(scope='module')
+def detector(slim) -> nn.Module:
     torch.manual_seed(0)
-    model = build_model(T0.config_path)[1]
+    model = build_model(slim)[1]
     randomize_norms(model)
+    # As trained ones are: mostly background, so that a hundred detections have to be forced.
+    model.roi_head.bbox_head.fc_cls.bias.data[-1] += 5
     return model
+
+
+def build_backbone() -> nn.Module:
+    torch.manual_seed(0)
+    backbone = FasterNet('t0').eval().requires_grad_(False)
+    randomize_norms(backbone)
+    return backbone
 
 
 def test_fixed_boxes_reach_every_level_and_stay_inside(detector):
@@ -54,7 +72,7 @@ def test_detector_scope_does_the_same_work_whatever_the_weights(detector):
     assert [tuple(scores.shape) for scores in rpn[0]] == [(2, 3, 128 // s, 160 // s) for s in (4, 8, 16, 32)] + [
         (2, 3, 2, 3)
     ]
-    assert boxes['cls_score'].shape == (2000, 81) and masks['mask_preds'].shape == (200, 80, 28, 28)
+    assert boxes['cls_score'].shape == (2000, 7) and masks['mask_preds'].shape == (200, 6, 28, 28)
 
 
 def test_end2end_forces_a_hundred_detections_and_pastes_their_masks(detector):
@@ -91,39 +109,39 @@ def test_folded_detectors_compute_the_same(name):
 
 
 def test_optimized_is_for_fasternet(detector):
-    optimized, count, difference = take_path(detector, 'FasterNet-T0', 'optimized')
-    # The output norms go into the FPN's lateral convolutions.
-    assert count == 21 and difference < 1e-4 and isinstance(optimized.backbone, OptimizedFasterNet)
+    optimized, count, difference = take_path(detector, 'slim', 'optimized')
+    # 1 in the embedding, 3 in the mergings and 5 blocks; the 4 output norms go into the FPN's lateral convolutions.
+    assert count == 13 and difference < 1e-4 and isinstance(optimized.backbone, OptimizedFasterNet)
     other = build_model(find_row('resnet50').config_path)[1]
     with pytest.raises(UserError, match='ResNet50 is not'):
         take_path(other, 'ResNet50', 'optimized')
 
 
 def test_reference_is_the_model_itself(detector):
-    assert take_path(detector, 'FasterNet-T0', 'reference') == (detector, 0, None)
+    assert take_path(detector, 'slim', 'reference') == (detector, 0, None)
 
 
-def test_a_wrong_fold_has_no_latency(monkeypatch, records):
+def test_a_wrong_fold_has_no_latency(row, monkeypatch, records):
     def break_a_bias(model: nn.Module) -> nn.Module:
         model.neck.lateral_convs[0].conv.bias.data += 1
         return model
 
     monkeypatch.setattr(fold, 'fuse_conv_bn', break_a_bias)
-    with pytest.raises(UserError, match='FasterNet-T0'):
-        measure_latencies([T0], Protocol(**TINY, path='folded'), records)
+    with pytest.raises(UserError, match='slim folded'):
+        measure_latencies([row], Protocol(**TINY, path='folded'), records)
     assert records.records == []
 
 
-def test_record_of_a_latency(records):
+def test_record_of_a_latency(row, records):
     protocol = Protocol(shape=(60, 90), scopes=('backbone', 'detector'), path='folded', rounds=2)
-    measure_latencies([T0], protocol, records)
+    measure_latencies([row], protocol, records)
     backbone, detector = Records.read(records.path).records
     times = [time for turn in backbone['rounds'] for time in turn['times_ms']]
     assert len(backbone['rounds']) == 2 and len(times) >= 4 and min(times) > 0
     assert min(times) <= backbone['quartiles_ms'][0] <= backbone['median_ms'] <= backbone['p90_ms'] <= max(times)
     assert backbone['throughput'] == pytest.approx(1000 / backbone['median_ms'], rel=1e-3)
-    assert backbone['padded'] == [64, 96] and backbone['folded'] == 17 and backbone['max_difference'] < 1e-4
-    assert (backbone['row'], backbone['path'], detector['scope']) == ('fasternet_t0', 'folded', 'detector')
+    assert backbone['padded'] == [64, 96] and backbone['folded'] == 9 and backbone['max_difference'] < 1e-4
+    assert (backbone['row'], backbone['path'], detector['scope']) == ('slim', 'folded', 'detector')
     assert backbone['command'] and backbone['date'].endswith('+00:00')
     # Each field is explained.
     page = (ROOT / 'docs/records.md').read_text()
@@ -162,11 +180,11 @@ def test_interrupted_and_resumed(records, monkeypatch):
     assert len(order) == 4
 
 
-def test_other_settings_are_other_records(records):
+def test_other_settings_are_other_records(row, records):
     for changes in (dict(), dict(batch=2), dict(path='folded'), dict(shape=(96, 96)), dict(threads=1)):
-        measure_latencies([T0], Protocol(**{**TINY, 'threads': 2, **changes}), records)
+        measure_latencies([row], Protocol(**{**TINY, 'threads': 2, **changes}), records)
     assert [record['threads'] for record in records.records] == [2, 2, 2, 2, 1]
-    batch = records.find('latency', 'fasternet_t0', batch=2)
+    batch = records.find('latency', 'slim', batch=2)
     assert batch['throughput'] == pytest.approx(2000 / batch['median_ms'], rel=1e-3)
 
 
@@ -192,7 +210,7 @@ def test_wrong_protocol(wrong, message):
         Protocol(**wrong)
 
 
-def test_a_checkpoint_and_an_image(tmp_path, detector, records):
+def test_a_checkpoint_and_an_image(tmp_path, row, detector, records):
     checkpoint, image = tmp_path / 'epoch_1.pth', tmp_path / 'image.png'
     torch.save(dict(state_dict=detector.state_dict()), checkpoint)
     skimage = pytest.importorskip('skimage')
@@ -200,17 +218,17 @@ def test_a_checkpoint_and_an_image(tmp_path, detector, records):
     settings = {**TINY, 'scopes': ('end2end',)}
     protocol = Protocol(**settings, checkpoint=checkpoint, image=image)
     # Forced detections on noise are another measurement.
-    measure_latencies([T0], Protocol(**settings), records)
-    measure_latencies([T0], protocol, records)
+    measure_latencies([row], Protocol(**settings), records)
+    measure_latencies([row], protocol, records)
     forced, record = records.records
     assert forced['detections'] == 100 and len(forced['rounds']) == len(record['rounds']) == 1
     assert record['detections'] < 100 and record['checkpoint'] == str(checkpoint) and record['input'] == str(image)
     with pytest.raises(UserError, match='one config, but 2 were given'):
-        measure_latencies([T0, T0], protocol, records)
+        measure_latencies([row, row], protocol, records)
     with pytest.raises(UserError, match='does not fit this MaskRCNN'):
         measure_latencies([find_row('fasternet_t1')], protocol, records)
     with pytest.raises(UserError, match='none.png cannot be read'):
-        measure_latencies([T0], replace(protocol, image=tmp_path / 'none.png'), records)
+        measure_latencies([row], replace(protocol, image=tmp_path / 'none.png'), records)
 
 
 @pytest.mark.parametrize('name', ['retinanet_fasternet_s', 'cascade_mask_rcnn_fasternet_m'])
@@ -226,33 +244,138 @@ def test_padded_shape():
     assert padded_shape(Config(dict(model=dict())), 801, 1333) == (801, 1333)
 
 
-@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+with_export = pytest.mark.skipif(
+    torch.__version__ < (2, 6), reason='the export is promised on the default package set alone'
+)
+
+
+@pytest.fixture(scope='module')
+def exported_once(row) -> bytes:
+    """The file of the backbone that is built right after the random numbers are set to 0."""
+    torch.manual_seed(0)
+    _, model = build_model(row.config_path)
+    randomize_norms(model)
+    return backends.exported(model.backbone)
+
+
+@with_export
 @pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
-def test_a_runtime(backend, records):
-    measure_latencies([T0], Protocol(**TINY), records)
-    measure_latencies([T0], Protocol(**TINY, backend=backend), records)
+def test_a_runtime(backend, row, records, exported_once, monkeypatch):
+    monkeypatch.setattr(backends, 'exported', lambda backbone: exported_once)
+    measure_latencies([row], Protocol(**TINY), records)
+    torch.manual_seed(0)
+    measure_latencies([row], Protocol(**TINY, backend=backend), records)
     eager, record = records.records
     assert (eager['backend'], record['backend'], record['provider']) == ('eager', backend, None)
     assert 0 < record['max_difference'] < 1e-4
 
 
-@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
-def test_what_is_another_function_has_no_latency(detector, monkeypatch):
+@with_export
+def test_what_is_another_function_has_no_latency(slim, exported_once, monkeypatch):
     image = torch.rand(1, 3, 64, 64)
-    other = backends.exported(build_model(T0.config_path)[1].backbone)
-    monkeypatch.setattr(backends, 'exported', lambda backbone: other)
+    backbone = build_model(slim)[1].backbone
+    monkeypatch.setattr(backends, 'exported', lambda backbone: exported_once)
     with pytest.raises(UserError, match='onnxruntime .*differ from PyTorch'):
-        backends.backend_forward(detector.backbone, image, 'onnxruntime', threads=1)
+        backends.backend_forward(backbone, image, 'onnxruntime', threads=1)
     with pytest.raises(UserError, match='this ONNX Runtime has no CUDAExecutionProvider, but .*onnxruntime-gpu'):
-        backends.backend_forward(detector.backbone, image, 'onnxruntime', 1, provider='CUDAExecutionProvider')
+        backends.backend_forward(backbone, image, 'onnxruntime', 1, provider='CUDAExecutionProvider')
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+def test_a_runtime_is_asked_what_it_computed_in(monkeypatch):
+    """OpenVINO takes bf16 and fp16 on any CPU, and computes in another precision where the CPU lacks them."""
+    model, image = build_backbone(), torch.rand(1, 3, 64, 64)
+    assert backends.backend_forward(model, image, 'openvino', 1).computed_in == 'fp32'
+    assert backends.backend_forward(model, image, 'onnxruntime', 1).computed_in == 'fp32'
+    monkeypatch.setitem(backends._HINTS, 'fp16', 'f32')
+    with pytest.raises(LackingError, match='openvino computes in fp32 here when fp16 is asked for'):
+        backends.backend_forward(model, image, 'openvino', 1, precision='fp16')
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+def test_a_precision_of_openvino_is_that_of_its_record_or_lacking(precision, records):
+    """Whatever the CPU: a latency is recorded only if the convolutions were in this precision, which shows."""
+    protocol = Protocol(**TINY, backend='openvino', precision=precision)
+    try:
+        measure_latencies([T0], protocol, records)
+    except LackingError as error:
+        assert 'openvino' in str(error) and precision in str(error) and records.records == []
+    else:
+        (record,) = records.records
+        assert record['computed_in'] == precision and 1e-4 < record['max_difference'] < 0.1
+
+
+@pytest.mark.skipif(torch.__version__ < (2, 6), reason='the export is promised on the default package set alone')
+def test_a_provider_that_leaves_the_work_to_the_cpu_has_no_latency():
+    """AzureExecutionProvider takes any network, runs nothing of it, and says nothing."""
+    if 'AzureExecutionProvider' not in pytest.importorskip('onnxruntime').get_available_providers():
+        pytest.skip('this ONNX Runtime has no provider that could do so without a GPU')
+    with pytest.raises(UserError, match='AzureExecutionProvider does not run Add, .*Conv, .* on the CPU in its place'):
+        backends.backend_forward(build_backbone(), torch.rand(1, 3, 64, 64), 'onnxruntime', 1, 'AzureExecutionProvider')
+
+
+def test_shapes_belong_on_the_cpu(tmp_path):
+    def node(name: str, provider: str, kind: str) -> dict:
+        return dict(cat='Node', args=dict(op_name=name, provider=provider, output_type_shape=[{kind: [4]}]))
+
+    convolution = node('Conv', 'CUDAExecutionProvider', 'float')
+    nodes = [convolution, node('Shape', 'CPUExecutionProvider', 'int64'), dict(cat='Session', args=dict())]
+    profile = write_json(tmp_path / 'profile.json', nodes)
+    assert onnxruntime_precision(profile, 'CUDAExecutionProvider') == 'fp32'
+    engine = node('TRTKernel_graph', 'TensorrtExecutionProvider', 'float')
+    assert onnxruntime_precision(write_json(profile, [engine]), 'TensorrtExecutionProvider') is None
+    quantized = [node('QLinearConv', 'CPUExecutionProvider', 'uint8')] * 2
+    write_json(profile, [*quantized, node('Conv', 'CPUExecutionProvider', 'float')])
+    assert onnxruntime_precision(profile, 'CPUExecutionProvider') == 'int8'
+
+
+@pytest.mark.parametrize('name', ['bf16', 'fp16'])
+def test_autocast_on_a_cpu_is_measured_where_the_cpu_has_it(name, records, monkeypatch):
+    protocol = Protocol(**TINY, precision=name)
+    try:
+        measure_latencies([T0], protocol, records)
+    except LackingError as error:
+        assert name in str(error) and records.records == []
+    else:
+        (record,) = records.records
+        assert record['computed_in'] == name and 1e-4 < record['max_difference'] < 0.1
+    monkeypatch.setattr(torch.ops.mkldnn, f'_is_mkldnn_{name}_supported', lambda: False, raising=False)
+    with pytest.raises(LackingError, match=f'{name}.* (only emulate|does not exist)'):
+        measure_latencies([T0], replace(protocol, batch=2), records)
+
+
+def test_fp32_is_not_tf32():
+    """In a turn of the clock, and afterwards as before; TF32 is torch's default for convolutions on a GPU."""
+
+    def flags() -> tuple:
+        return (
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.get_float32_matmul_precision(),
+        )
+
+    seen, before = [], flags()
+    try:
+        torch.set_float32_matmul_precision('high')
+        chosen = flags()
+        take_turn(Contender('flags', lambda: seen.append(flags())), Clock(warmup_s=0, turn_s=0))
+        assert set(seen) == {(False, False, 'highest')} and flags() == chosen == (True, True, 'high')
+    finally:
+        torch.set_float32_matmul_precision(before[-1])
+
+
+def test_a_compiler_that_is_missing_is_one_message(monkeypatch):
+    monkeypatch.setattr('torch._inductor.config.cpp.cxx', ('no-such-compiler',))
+    with pytest.raises(LackingError, match=r'torch.compile needs a C\+\+ compiler on the CPU'):
+        backends.backend_forward(build_backbone(), torch.rand(1, 3, 64, 64), 'compile', 1)
 
 
 def test_tool(mistake_of, tmp_path):
     out = tmp_path / 'records.json'
     command = [ROOT / 'tools/benchmark/latency.py', 'fasternet_t0', '--shape', 64, 96, '--scope', 'backbone']
     command += ['--rounds', 1, '--threads', 1, '--out']
-    done = run_tool(*command, out)
-    assert done.returncode == 0, done.stderr
+    done = succeed(*command, out)
     assert 'FasterNet-T0' in done.stdout and Records.read(out).records[0]['threads'] == 1
     for wrong, message in (
         ([*command, '/dev/null/records.json'], 'error: cannot write /dev/null/records.json'),

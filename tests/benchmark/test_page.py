@@ -81,6 +81,8 @@ def open_page(browser):
 
     def open_page(path, width=1400):
         it = Opened(browser.new_page(viewport=dict(width=width, height=900)))
+        # Only for what never happens: playwright's 30 seconds are short for a slow machine.
+        it.page.set_default_timeout(600_000)
         it.page.on('console', lambda message: it.messages.append(message.text))
         it.page.on('pageerror', lambda error: it.messages.append(str(error)))
         it.page.on('dialog', lambda dialog: (it.messages.append(dialog.message), dialog.dismiss()))
@@ -236,7 +238,7 @@ def test_fits_the_window(open_page, index, width):
     assert opened.page.evaluate('document.documentElement.scrollWidth') <= width
     assert opened.page.locator('#plot .main-svg').first.bounding_box()['width'] <= width
     opened.page.set_viewport_size(dict(width=700, height=900))
-    opened.page.wait_for_timeout(1000)
+    opened.page.wait_for_function("document.querySelector('#plot .main-svg').getBoundingClientRect().width <= 700")
     assert opened.page.evaluate('document.documentElement.scrollWidth') <= 700
     assert 600 < opened.page.locator('#plot .main-svg').first.bounding_box()['width'] <= 700
 

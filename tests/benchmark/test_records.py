@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from helpers.made_up import CPU, ap, complexity, latency
 from helpers.project import ROOT
 
@@ -156,8 +157,18 @@ def test_equal_machines_have_equal_ids():
     assert machine == describe_machine() and {'torch', 'numpy'} <= set(machine['packages'])
     # What another run may change is no other machine.
     assert machine_id(dict(machine, memory_gb=1.0, label='mine')) == machine['id']
-    for key in ('cpu', 'cores', 'python', 'packages', 'device'):
+    for key in ('cpu', 'cores', 'instructions', 'python', 'packages', 'device'):
         assert machine_id(dict(machine, **{key: 'other'})) != machine['id']
+
+
+def test_a_machine_is_what_this_process_can_use(monkeypatch):
+    monkeypatch.setattr('os.sched_getaffinity', lambda pid: {3, 7, 11}, raising=False)
+    found = dict(avx2=True, avx512_vnni=True, avx512_bf16=False, num_physical_cores=64)
+    monkeypatch.setattr('torch.cpu.get_capabilities', lambda: found, raising=False)
+    machine = describe_machine()
+    assert machine['cores'] == 3 and machine['instructions'] == ['avx2', 'avx512_vnni']
+    monkeypatch.delattr('torch.cpu.get_capabilities')
+    assert describe_machine()['instructions'] == [torch.backends.cpu.get_cpu_capability().lower()]
 
 
 def test_provenance_names_no_home(monkeypatch):

@@ -295,19 +295,19 @@ def test_published_alone(tmp_path):
     assert 'Some CPU' not in without_plotly(files['index.html'].read_text())
 
 
-def test_latencies_without_flops_or_ap(tmp_path):
+def test_latencies_without_flops_or_ap(undrawn, tmp_path):
     files = write_report([taken_on(CPU, latency('fasternet_t0', 70.0, day=1))], tmp_path)
     assert 'flops_latency.png' not in files and 'compare.png' in files
     assert DATE.format(1) in files['index.html'].read_text()
 
 
-def test_unwritable_folder(tmp_path):
+def test_unwritable_folder(undrawn, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match=r'file/report/compare'):
         write_report([], tmp_path / 'file' / 'report')
 
 
-def test_failed_write_leaves_what_was_there(tmp_path):
+def test_failed_write_leaves_what_was_there(undrawn, tmp_path):
     (tmp_path / 'compare.md').mkdir()
     with pytest.raises(UserError, match='compare.md'):
         write_report([], tmp_path)

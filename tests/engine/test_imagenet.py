@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from helpers.golden import golden_state_dict
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, succeed
 from helpers.sizes import large_ones_slow
 from mmcv.transforms import Compose
 from mmengine.optim import build_optim_wrapper
@@ -135,7 +135,7 @@ def test_a_released_file_is_tested_on_imagenets_layout(tmp_path):
     lines = (f'{name} {label}\n' for name, label in zip(names, labels, strict=True))
     (tmp_path / 'imagenet/meta/val.txt').write_text(''.join(lines))
     torch.save(golden_state_dict('t0', 'classification'), tmp_path / 'released.pth')
-    done = run_tool(
+    succeed(
         ROOT / 'tools/test.py',
         ROOT / 'configs/classification/fasternet_t0_imagenet.py',
         tmp_path / 'released.pth',
@@ -143,7 +143,6 @@ def test_a_released_file_is_tested_on_imagenets_layout(tmp_path):
         *('test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'),
         MMDET_DATASETS='/where/coco/lies',
     )
-    assert done.returncode == 0, done.stderr
     metrics = json.loads(next((tmp_path / 'work').glob('*/*.json')).read_text())
     assert metrics['accuracy/top1'] == 50 and metrics['accuracy/top5'] >= 50
 
@@ -182,14 +181,13 @@ def test_guides_classifier_is_fine_tuned(shapes_root, tmp_path):
     (code,) = re.findall(r'^```python\n(# my_classifier.py\n.*?)^```', GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     code = code.replace('./configs', str(ROOT / 'configs')).replace('fasternet_s_imagenet', 'fasternet_t0_imagenet')
     (tmp_path / 'my_classifier.py').write_text(code)
-    done = run_tool(
+    done = succeed(
         ROOT / 'tools/train.py',
         tmp_path / 'my_classifier.py',
         *('--work-dir', tmp_path / 'work', '--cfg-options', f'data_root={tmp_path}/crops/', 'train_cfg.max_epochs=1'),
         *(f'load_from={tmp_path}/released.pth', 'train_dataloader.batch_size=16'),
         *(f'{split}_dataloader.{key}' for split in ('train', 'val') for key in WITHOUT_WORKERS),
     )
-    assert done.returncode == 0, done.stderr
     assert 'start afresh: head.head.weight' in done.stdout
     trained = torch.load(tmp_path / 'work/epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
     assert trained['head.head.weight'].shape == (6, 1280)
@@ -198,21 +196,19 @@ def test_guides_classifier_is_fine_tuned(shapes_root, tmp_path):
 @pytest.mark.slow
 def test_round_trip_from_a_classifier_of_crops_to_a_detector(shapes_root, tmp_path):
     make_crops(shapes_root, tmp_path / 'crops')
-    done = run_tool(
+    done = succeed(
         ROOT / 'tools/train.py',
         ROOT / 'configs/demo/fasternet_t0_shape_crops.py',
         *('--work-dir', tmp_path / 'work', '--cfg-options', f'data_root={tmp_path}/crops/', 'train_cfg.max_epochs=2'),
     )
-    assert done.returncode == 0, done.stderr
     assert 'accuracy/top1' in done.stdout
     classifier = tmp_path / 'work/epoch_2.pth'
-    done = run_tool(
+    done = succeed(
         ROOT / 'tools/train.py',
         ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes_pretrained.py',
         *('--work-dir', tmp_path / 'detector', '--cfg-options', f'data_root={shapes_root}/', 'train_cfg.max_epochs=1'),
         *(f'model.backbone.init_cfg.checkpoint={classifier}', 'optim_wrapper.optimizer.lr=0.0'),
     )
-    assert done.returncode == 0, done.stderr
     # Nothing has been learned, so that the detector has what the classifier had.
     files = [
         torch.load(file, map_location='cpu', weights_only=False)

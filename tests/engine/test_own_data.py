@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from helpers.golden import golden_state_dict
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, succeed
 from mmengine.registry import MODELS, init_default_scope
 
 from mmfasternet.engine.config import load_config
@@ -169,8 +169,7 @@ def test_command(clone, command):
     if program == 'globox':
         convert([program, *words])
     elif program.endswith('.sh'):
-        done = run_tool(program, *words, PORT=str(29500 + os.getpid() % 1000))
-        assert done.returncode == 0, done.stderr
+        done = succeed(program, *words, PORT=str(29500 + os.getpid() % 1000))
         assert 'Scaling the original LR by 0.25' in done.stdout
     elif '--amp' in words and not torch.cuda.is_available():
         with pytest.raises(SystemExit, match='--amp needs a GPU'):

@@ -9,7 +9,7 @@ import mmseg
 import numpy as np
 import pytest
 import torch
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, succeed
 from helpers.recipes import differences
 from helpers.sizes import large_ones_slow
 from mmengine.registry import MODELS, RUNNERS, init_default_scope
@@ -152,8 +152,7 @@ def trained(tmp_path_factory, shapes_root) -> tuple[Path, Path]:
     """The demo's config and a checkpoint of three iterations on the tiny images."""
     folder = tmp_path_factory.mktemp('trained')
     options = [f'data_root={shapes_root}', 'train_cfg.max_iters=3', 'train_dataloader.batch_size=4']
-    done = run_tool(TOOLS / 'train.py', DEMO, '--work-dir', folder, '--cfg-options', *options)
-    assert done.returncode == 0, done.stderr
+    succeed(TOOLS / 'train.py', DEMO, '--work-dir', folder, '--cfg-options', *options)
     return folder / DEMO.name, folder / 'iter_3.pth'
 
 
@@ -161,11 +160,10 @@ def trained(tmp_path_factory, shapes_root) -> tuple[Path, Path]:
 def test_test_reports_miou_and_writes_maps(trained, shapes_root, tmp_path):
     config, checkpoint = trained
     maps, drawn = tmp_path / 'maps', tmp_path / 'drawn'
-    done = run_tool(
+    succeed(
         *(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'test'),
         *('--out', maps, '--show-dir', drawn),
     )
-    assert done.returncode == 0, done.stderr
     metrics = json.loads(next((tmp_path / 'test').glob('*/*.json')).read_text())
     assert len(list((drawn / 'vis_data/vis_image').glob('*.png'))) == 6
 
@@ -185,11 +183,10 @@ def test_test_reports_miou_and_writes_maps(trained, shapes_root, tmp_path):
 def test_flip_tta_averages_both_directions(trained, tmp_path):
     """The maps that the tool writes are those of the image's and its mirror image's mean probabilities."""
     config, checkpoint = trained
-    done = run_tool(
+    succeed(
         *(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'test'),
         *('--tta', '--out', tmp_path / 'maps'),
     )
-    assert done.returncode == 0, done.stderr
     cfg = load_config(config, work_dir=str(tmp_path / 'own'))
     cfg.load_from = str(checkpoint)
     runner = RUNNERS.build(cfg)

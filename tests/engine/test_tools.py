@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.golden import golden_state_dict
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, run_tool, succeed
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
@@ -29,53 +29,57 @@ def trained(tmp_path_factory, shapes_root) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp('trained')
     config = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
     options = [f'data_root={shapes_root}', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=4']
-    done = run_tool(TOOLS / 'train.py', config, '--work-dir', folder, '--cfg-options', *options)
-    assert done.returncode == 0, done.stderr
+    succeed(TOOLS / 'train.py', config, '--work-dir', folder, '--cfg-options', *options)
     return folder / 'mask_rcnn_fasternet_t0_shapes.py', folder / 'epoch_1.pth'
 
 
-@pytest.mark.slow
-def test_test_reports_ap_and_dumps_predictions(trained, tmp_path):
-    config, checkpoint = trained
-    done = run_tool(
-        TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'a', '--out', tmp_path / 'predictions.pkl'
-    )
-    assert done.returncode == 0, done.stderr
+# Few detections survive one epoch of training, so all are kept.
+ALL_DETECTIONS = ('--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0')
+
+
+def metrics_in(work_dir: Path) -> dict:
+    return json.loads(next(work_dir.glob('*/*.json')).read_text())
+
+
+@pytest.fixture(scope='module')
+def tested(trained, tmp_path_factory) -> Path:
+    """The work dir of a test in one process, with the predictions."""
+    work_dir = tmp_path_factory.mktemp('tested')
+    out = ('--out', work_dir / 'predictions.pkl')
+    done = succeed(TOOLS / 'test.py', *trained, '--work-dir', work_dir, *out, *ALL_DETECTIONS)
     assert 'coco/bbox_mAP' in done.stdout and 'coco/segm_mAP' in done.stdout
-    assert (tmp_path / 'predictions.pkl').stat().st_size > 0
+    return work_dir
 
 
 @pytest.mark.slow
-def test_two_processes_report_the_ap_of_one(trained, tmp_path):
-    """Few detections survive one epoch of training, so all are kept."""
-    config, checkpoint = trained
-    options = ['--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0']
-    one = run_tool(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path / 'one', *options)
-    two = run_tool(
-        TOOLS / 'dist_test.sh', config, checkpoint, 2, '--work-dir', tmp_path / 'two', *options, PORT='29777'
-    )
-    assert one.returncode == 0 and two.returncode == 0, one.stderr + two.stderr
-    metrics = [json.loads(next((tmp_path / run).glob('*/*.json')).read_text()) for run in ('one', 'two')]
-    for key, value in metrics[0].items():
+def test_test_reports_ap_and_dumps_predictions(tested):
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(metrics_in(tested))
+    assert (tested / 'predictions.pkl').stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_two_processes_report_the_ap_of_one(trained, tested, tmp_path):
+    succeed(TOOLS / 'dist_test.sh', *trained, 2, '--work-dir', tmp_path, *ALL_DETECTIONS, PORT='29777')
+    found = metrics_in(tmp_path)
+    for key, value in metrics_in(tested).items():
         if key.startswith('coco/'):
-            assert metrics[1][key] == pytest.approx(value, abs=1e-6), key
+            assert found[key] == pytest.approx(value, abs=1e-6), key
 
 
 @pytest.mark.slow
-def test_flip_tta_and_drawing(trained, tmp_path):
+def test_flip_tta_and_drawing(trained, mistake_of, tmp_path):
     config, checkpoint = trained
-    refused = run_tool(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta')
-    assert 'error: --tta works for detectors without masks' in refused.stderr
+    refused = mistake_of(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta')
+    assert refused.startswith('error: --tta works for detectors without masks')
     boxes_alone = [
         'model.roi_head.mask_head=None',
         'model.roi_head.mask_roi_extractor=None',
         'test_evaluator.metric=bbox',
     ]
-    drawn = run_tool(
+    succeed(
         *(TOOLS / 'test.py', config, checkpoint, '--work-dir', tmp_path, '--tta', '--show-dir', 'drawn'),
         *('--cfg-options', *boxes_alone),
     )
-    assert drawn.returncode == 0, drawn.stderr
     assert len(list(tmp_path.glob('*/drawn/*.png'))) > 0
 
 
@@ -83,10 +87,7 @@ def test_flip_tta_and_drawing(trained, tmp_path):
 def test_image_demo_draws_and_writes_coco(trained, shapes_root, tmp_path):
     config, checkpoint = trained
     out = tmp_path / 'out'
-    done = run_tool(
-        TOOLS / 'image_demo.py', shapes_root / 'val', config, checkpoint, '--out-dir', out, '--score-thr', 0
-    )
-    assert done.returncode == 0, done.stderr
+    succeed(TOOLS / 'image_demo.py', shapes_root / 'val', config, checkpoint, '--out-dir', out, '--score-thr', 0)
     assert len(list((out / 'vis').iterdir())) == 6
     coco = COCO(out / 'predictions.json')
     assert [image['file_name'] for image in coco.dataset['images']] == [f'00000{i}.png' for i in range(1, 7)]
@@ -119,14 +120,20 @@ def test_find_images_names_what_is_wrong(tmp_path):
         find_images(tmp_path)
 
 
-@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
-def test_convert_checkpoint_keeps_the_weights_alone(tmp_path, suffix):
+def run_here(tool: Path, *arguments: object) -> None:
+    """Run a tool in this process, which saves the time of its imports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [str(tool), *map(str, arguments)])
+        runpy.run_path(str(tool), run_name='__main__')
+
+
+@pytest.mark.parametrize('run, suffix', [(succeed, '.pth'), (run_here, '.safetensors')])
+def test_convert_checkpoint_keeps_the_weights_alone(tmp_path, run, suffix):
     weights = golden_state_dict('t0', 'classification')
     source, target = tmp_path / 'trained.pth', tmp_path / f'small{suffix}'
     optimizer = dict(state={0: dict(exp_avg=torch.rand(1000, 1000))})
     torch.save(dict(model={f'module.{key}': value for key, value in weights.items()}, optimizer=optimizer), source)
-    done = run_tool(TOOLS / 'convert_checkpoint.py', source, target)
-    assert done.returncode == 0, done.stderr
+    run(TOOLS / 'convert_checkpoint.py', source, target)
     assert target.stat().st_size < source.stat().st_size - 4_000_000
     model = FasterNet('t0', init_cfg=dict(type='Pretrained', checkpoint=str(target)))
     model.init_weights()
@@ -275,8 +282,7 @@ def test_released_detector_of_mmdet_2_works_everywhere(trained, shapes_root, tmp
     meta = dict(env_info='sys.platform: linux', config="model = dict(type='MaskRCNN')", seed=None, epoch=12, iter=87960)
     meta.update(mmdet_version='2.25.0', time='Fri Nov 11 06:34:19 2022', CLASSES=classes, hook_msgs={})
     torch.save(dict(meta=meta, state_dict=weights), released)
-    tested = run_tool(TOOLS / 'test.py', config, released, '--work-dir', tmp_path / 'test')
-    assert tested.returncode == 0, tested.stderr
+    tested = succeed(TOOLS / 'test.py', config, released, '--work-dir', tmp_path / 'test')
     assert 'coco/segm_mAP' in tested.stdout
 
     from mmdet.apis import DetInferencer, inference_detector, init_detector

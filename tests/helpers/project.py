@@ -1,6 +1,7 @@
 """Where the project lies, and its commands in processes of their own."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,4 +16,16 @@ def run_tool(*command: object, cwd: Path | None = None, **environment: str) -> s
     words = [str(word) for word in command]
     if words[0].endswith('.py'):
         words.insert(0, sys.executable)
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    # Only for what hangs: under emulation, or on a small board, a training takes many minutes.
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=3600)
+
+
+def succeed(*command: object, **options) -> subprocess.CompletedProcess:
+    """Run a command as :func:`run_tool` does; where it fails, the test fails with the last lines of its output."""
+    __tracebackhide__ = True
+    done = run_tool(*command, **options)
+    if done.returncode != 0:
+        lines = f'{done.stdout}\n{done.stderr}'.rstrip().splitlines()[-20:] or ['']
+        reason = f'{shlex.join(map(str, command))} ended with {done.returncode}: {lines[-1]}'
+        raise AssertionError('\n'.join([reason, *lines]))
+    return done

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmfasternet.benchmark.measure.backends import BACKENDS, PROVIDERS
-from mmfasternet.benchmark.measure.latency import PRECISIONS, Protocol, measure_latencies
+from mmfasternet.benchmark.measure.latency import Protocol, measure_latencies
 from mmfasternet.benchmark.measure.paths import PATHS
+from mmfasternet.benchmark.measure.precision import PRECISIONS
 from mmfasternet.benchmark.published.rows import find_row
 from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.benchmark.report.markdown import milliseconds

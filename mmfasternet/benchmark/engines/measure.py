@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfasternet.benchmark.measure.backends import backend_forward, exported, no_gradients
+from mmfasternet.benchmark.measure.backends import backend_forward, exported, running
 from mmfasternet.benchmark.measure.complexity import count_forward
 from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.benchmark.measure.memory import peak_gmacs
 from mmfasternet.benchmark.measure.paths import randomize_norms
+from mmfasternet.benchmark.measure.precision import LackingError
 from mmfasternet.benchmark.measure.turns import Clock, Contender, progress_bar, time_in_turns, use_threads
 from mmfasternet.benchmark.records import Records
 from mmfasternet.deploy import optimize_for_inference
@@ -23,7 +24,7 @@ from mmfasternet.weights.state_dict import fasternet_state_dict
 from .profile import profile_parts
 from .training import TRAINED, measure_training, timm_backbone
 
-__all__ = ['ENGINES', 'Cell', 'Engine', 'Plan', 'build_models', 'measure_all', 'measure_engines']
+__all__ = ['ENGINES', 'Cell', 'Engine', 'Plan', 'build_models', 'lacks', 'measure_all', 'measure_engines']
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,12 @@ def measure_all(plan: Plan, records: Records) -> None:
     """
     measure_engines(plan, records)
     for arch, shape in plan.profiles:
-        if not records.find('profile', f'fasternet_{arch}', shape=list(shape), threads=1):
-            records.add(profile_parts(arch, shape, threads=1))
+        row = f'fasternet_{arch}'
+        if not records.find('profile', row, shape=list(shape), threads=1):
+            try:
+                records.add(profile_parts(arch, shape, threads=1))
+            except LackingError as error:
+                records.add(_lacking(row, 'the profile', 'fp32', error))
     arch, shape, batch = plan.training
     setting = dict(shape=list(shape), batch=batch, threads=max(plan.threads))
     # All of them, since the run may have been interrupted between the first and the last.
@@ -123,15 +128,20 @@ def measure_all(plan: Plan, records: Records) -> None:
 def measure_engines(plan: Plan, records: Records) -> None:
     """Measure every engine in every cell, and save after each cell.
 
-    Cells that are recorded are kept. Within a cell all models are in memory and take turns.
+    Cells that are recorded are kept. Within a cell all models are in memory and take turns. An engine or precision that
+    this machine lacks is recorded as lacking, once, and left out.
     """
     missing = [cell for cell in plan.cells() if not all(_is_recorded(engine, cell, records) for engine in ENGINES)]
     with progress_bar() as progress:
         task = progress.add_task('', total=len(missing))
         for cell in missing:
             progress.update(task, description=cell.title)
-            for record in _measure_cell(cell, plan.rounds):
+            for record in _measure_cell(
+                cell, plan.rounds, [engine for engine in ENGINES if not lacks(engine, records)]
+            ):
                 records.add(record)
+                if record['kind'] == 'lacking':
+                    progress.console.print(f'{record["label"]} is left out: {record["reason"]}', highlight=False)
             progress.advance(task)
 
 
@@ -149,21 +159,31 @@ def build_models(arch: str) -> dict[str, nn.Module]:
 
 def _is_recorded(engine: Engine, cell: Cell, records: Records) -> bool:
     where = dict(contender=engine.label, shape=list(cell.shape), threads=cell.threads)
-    return records.find('latency', _row(engine, cell.arch), **where) is not None
+    return lacks(engine, records) or records.find('latency', _row(engine, cell.arch), **where) is not None
+
+
+def lacks(engine: Engine, records: Records) -> bool:
+    """Whether the machine of the records lacks what an engine needs, as a cell has found."""
+    return records.of_kind('lacking', contender=engine.label) != []
 
 
 def _row(engine: Engine, arch: str) -> str:
     return f'{"timm_" if engine.network == "timm" else ""}fasternet_{arch}'
 
 
-def _measure_cell(cell: Cell, rounds: int) -> Iterator[dict]:
-    """Latencies of all engines, interleaved, with the peak of matrix products measured between the rounds."""
+def _measure_cell(cell: Cell, rounds: int, engines: list[Engine]) -> Iterator[dict]:
+    """Latencies of engines, interleaved, with the peak measured between the rounds; what lacks first."""
     image = torch.rand(1, 3, *cell.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     models = build_models(cell.arch)
     flops = count_forward(models['reference'], *cell.shape)['flops_full']
+    contenders: dict[Engine, Contender] = {}
     peaks: list[float] = []
     with use_threads(cell.threads):
-        contenders = {engine: _set_up(engine, models, image, cell.threads) for engine in ENGINES}
+        for engine in engines:
+            try:
+                contenders[engine] = _set_up(engine, models, image, cell.threads)
+            except LackingError as error:
+                yield _lacking(_row(engine, cell.arch), engine.label, engine.precision, error)
         found = time_in_turns(contenders, Clock(), rounds, cell.threads, lambda: peaks.append(peak_gmacs()))
     for engine, figures in found.items():
         protocol = Protocol(threads=cell.threads, shape=cell.shape, path=engine.path)
@@ -180,27 +200,31 @@ def _measure_cell(cell: Cell, rounds: int) -> Iterator[dict]:
         )
 
 
+def _lacking(row: str, label: str, precision: str, error: LackingError) -> dict:
+    """A record of what is left out on this machine."""
+    return dict(kind='lacking', row=row, label=label, contender=label, precision=precision, reason=str(error))
+
+
 def _set_up(engine: Engine, models: dict[str, nn.Module], image: Tensor, threads: int) -> Contender:
     """The engine at work on the image, with its difference from the reference over a feature map's largest value."""
-    difference = 0.0
+    context, figures, model = partial(running, engine.backend, engine.precision, 'cpu'), {}, None
     if engine.network == 'timm':
         # It puts out other feature maps, before the norms; what leads up to them is compared in the tests.
-        forward = models['timm']
-    else:
-        model = None
-        if engine.precision == 'int8':
-            # Imported here, since it needs ONNX.
-            from mmfasternet.deploy.quantize import quantize
+        figures = dict(computed_in=engine.precision, max_difference=0.0)
+        return Contender(engine.label, partial(models['timm'], image), context=context, figures=figures)
+    if engine.precision == 'int8':
+        # Imported here, since it needs ONNX.
+        from mmfasternet.deploy.quantize import WEIGHT_BITS, quantize
 
-            model = quantize(exported(models['reference']), [image.numpy()])
-        forward, difference = backend_forward(
-            models[engine.network],
-            image,
-            engine.backend,
-            threads,
-            precision='fp32' if engine.precision == 'int8' else engine.precision,
-            model=model,
-            reference=models['reference'],
-        )
-    context, figures = partial(no_gradients, engine.backend), dict(max_difference=difference)
-    return Contender(engine.label, partial(forward, image), context=context, figures=figures)
+        model, figures = quantize(exported(models['reference']), [image.numpy()]), dict(weight_bits=WEIGHT_BITS)
+    prepared = backend_forward(
+        models[engine.network],
+        image,
+        engine.backend,
+        threads,
+        precision=engine.precision,
+        model=model,
+        reference=models['reference'],
+    )
+    figures |= dict(computed_in=prepared.computed_in, max_difference=prepared.max_difference)
+    return Contender(engine.label, partial(prepared.forward, image), context=context, figures=figures)

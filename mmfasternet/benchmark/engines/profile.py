@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from mmfasternet.benchmark.measure.precision import LackingError
 from mmfasternet.benchmark.measure.turns import use_threads
 from mmfasternet.deploy import optimize_for_inference
 from mmfasternet.models import FasterNet
@@ -22,7 +23,12 @@ def profile_parts(arch: str, shape: tuple[int, int], threads: int, runs: int = 1
     """Share of each kind of operator in the time of an optimized backbone on the CPU.
 
     The activation is computed within the 1×1 convolutions, so GELU's part is what they take longer than with ReLU.
+
+    Raises:
+        LackingError: If torch has no oneDNN here, whose operators are told apart.
     """
+    if not torch.backends.mkldnn.is_available():
+        raise LackingError('torch has no oneDNN here')
     image = torch.rand(1, 3, *shape)
     with use_threads(threads):
         model = FasterNet(arch).eval()

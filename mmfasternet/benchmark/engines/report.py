@@ -15,12 +15,10 @@ from mmfasternet.benchmark.report.style import COLOURS, MARKERS, STYLE, encode
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
 
-from .measure import ENGINES, Cell
+from .measure import ENGINES, Cell, Engine, lacks
 
 __all__ = ['draw_engines', 'engines_page', 'speedups', 'write_engines']
 
-_LABELS = [engine.label for engine in ENGINES]
-_FP32 = [engine.label for engine in ENGINES if engine.precision == 'fp32']
 _BASES = ('timm', 'reference')
 _OURS = 'optimized'
 # In place of a table, where a run was interrupted before it.
@@ -44,9 +42,7 @@ side.
 
 {ratios}
 
-bf16 and int8 compute something else. Their feature maps differ from those in fp32 by up to {bf16:.1%} and {int8:.1%}
-of the largest value, with random weights, and int8 calibrated on this one image: what that means for AP is in
-[the guide](../../deploy.md).
+{others}
 
 ## Latency in ms
 
@@ -56,8 +52,8 @@ of the largest value, with random weights, and int8 calibrated on this one image
 
 ## Share of the machine's peak
 
-The peak is the faster of MKL's and oneDNN's product of two 2048 × 2048 matrices, measured between the rounds, in
-multiply-adds per second (GMAC/s).
+The peak is the faster of torch's and oneDNN's product of two 2048 × 2048 matrices in fp32, measured between the rounds,
+in multiply-adds per second (GMAC/s).
 
 {shares}
 
@@ -82,32 +78,32 @@ def speedups(records: Records) -> dict[Cell, dict[str, float]]:
 
 def engines_page(records: Records) -> str:
     """The page of the benchmark."""
-    cells, ratios = _cells(records), speedups(records)
-    means = {label: geometric_mean(row[label] for row in ratios.values()) for label in _LABELS}
+    cells, ratios, engines = _cells(records), speedups(records), _present(records)
+    labels, fp32 = [engine.label for engine in engines], _labels(engines, 'fp32')
+    means = {label: geometric_mean(row[label] for row in ratios.values()) for label in labels}
     machine = records.machine
     flagged = [
         (cell.title, [f'{label} ({"; ".join(record["flags"])})' for label, record in row.items() if record['flags']])
         for cell, row in cells.items()
     ]
-    speeds = [[cell.title, *(f'{row[label]:.2f}' for label in _LABELS)] for cell, row in ratios.items()]
+    speeds = [[cell.title, *(f'{row[label]:.2f}' for label in labels)] for cell, row in ratios.items()]
     speeds.append(['geometric mean', *(f'**{mean:.2f}**' for mean in means.values())])
-    latencies = [[cell.title, *(latency(row[label]) for label in _LABELS)] for cell, row in cells.items()]
+    latencies = [[cell.title, *(latency(row[label]) for label in labels)] for cell, row in cells.items()]
     shares = [
-        [cell.title, f'{row[_OURS]["peak_gmacs"]:.0f}', *(f'{_peak_share(row[label]):.0%}' for label in _FP32)]
+        [cell.title, f'{row[_OURS]["peak_gmacs"]:.0f}', *(f'{_peak_share(row[label]):.0%}' for label in fp32)]
         for cell, row in cells.items()
     ]
     return _PAGE.format(
-        verdict=bullets(_verdict(cells)),
-        machine=f'{machine["cpu"]}, {machine["cores"]} cores',
+        verdict=bullets(_verdict(cells, fp32)),
+        machine=', '.join([machine['cpu'], f'{machine["cores"]} cores', *machine.get('instructions', [])]),
         dates=dates(records.records),
         commits=commits(records.records),
         packages=', '.join(f'{name} {version}' for name, version in machine['packages'].items()),
-        ratios=table(['', *_LABELS], speeds),
-        bf16=_difference_in(cells, 'bf16'),
-        int8=_difference_in(cells, 'int8'),
-        latencies=table(['', *_LABELS], latencies),
+        ratios=table(['', *labels], speeds),
+        others=bullets(_other_precisions(cells, engines, records)),
+        latencies=table(['', *labels], latencies),
         flags=bullets(f'\\* {title}: {", ".join(reasons)}' for title, reasons in flagged if reasons),
-        shares=table(['', 'peak (GMAC/s)', *_FP32], shares),
+        shares=table(['', 'peak (GMAC/s)', *fp32], shares),
         profiles=_profile_table(records.of_kind('profile')),
         training=_training_table(records.of_kind('training')),
     )
@@ -120,6 +116,8 @@ def draw_engines(records: Records) -> Figure:
     figure = Figure(figsize=(8, 1.8 + 0.38 * len(ratios)), layout='constrained')
     axes = figure.add_subplot()
     for index, engine in enumerate(ENGINES):
+        if lacks(engine, records):
+            continue
         hollow = {} if engine.precision == 'fp32' else dict(markerfacecolor='white')
         style = dict(color=COLOURS[index], marker=MARKERS[index], markersize=8, linestyle='none', **hollow)
         axes.plot([row[engine.label] for row in ratios.values()], range(len(ratios)), label=engine.label, **style)
@@ -162,17 +160,27 @@ def _cells(records: Records) -> dict[Cell, dict[str, dict]]:
     for record in records.of_kind('latency'):
         if 'contender' in record:
             cells.setdefault(_cell_of(record), {})[record['contender']] = record
-    return {cell: row for cell, row in cells.items() if row.keys() >= set(_LABELS)}
+    labels = {engine.label for engine in _present(records)}
+    return {cell: row for cell, row in cells.items() if row.keys() >= labels}
+
+
+def _present(records: Records) -> list[Engine]:
+    """The engines that the machine of the records has."""
+    return [engine for engine in ENGINES if not lacks(engine, records)]
+
+
+def _labels(engines: list[Engine], precision: str) -> list[str]:
+    return [engine.label for engine in engines if engine.precision == precision]
 
 
 def _cell_of(record: dict) -> Cell:
     return Cell(record['arch'], tuple(record['shape']), record['threads'])
 
 
-def _verdict(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:
+def _verdict(cells: dict[Cell, dict[str, dict]], fp32: list[str]) -> Iterator[str]:
     """How the optimized backbone stands to each other engine in fp32; what it is slower than comes first."""
     found = {}
-    for label in _FP32:
+    for label in fp32:
         pairs = [(row[_OURS], row[label]) for row in cells.values() if not (row[_OURS]['flags'] or row[label]['flags'])]
         if label != _OURS and pairs:
             found[geometric_mean(ours['median_ms'] / other['median_ms'] for ours, other in pairs), label] = pairs
@@ -190,9 +198,26 @@ def _peak_share(record: dict) -> float:
     return record['flops'] / record['median_ms'] / 1e6 / record['peak_gmacs']
 
 
-def _difference_in(cells: dict[Cell, dict[str, dict]], precision: str) -> float:
-    found = [record for row in cells.values() for record in row.values()]
-    return max(record['max_difference'] for record in found if record['precision'] == precision)
+def _other_precisions(cells: dict[Cell, dict[str, dict]], engines: list[Engine], records: Records) -> Iterator[str]:
+    """What other precisions than fp32 compute, and what the machine lacks."""
+    for precision in dict.fromkeys(engine.precision for engine in engines if engine.precision != 'fp32'):
+        labels = _labels(engines, precision)
+        found = [row[label] for row in cells.values() for label in labels]
+        bits = {str(record.get('weight_bits', 8)) for record in found}
+        largest = max(record['max_difference'] for record in found)
+        how = (
+            f' ({" or ".join(sorted(bits))} bits of weights, calibrated on this one image)'
+            if precision == 'int8'
+            else ''
+        )
+        yield (
+            f'{", ".join(labels)}: with random weights, the feature maps differ from those in fp32 by up to '
+            f'{largest:.1%} of the largest value{how}. What that means for AP is in [the guide](../../deploy.md).'
+        )
+    # The profile of each variant may be among them.
+    yield from dict.fromkeys(
+        f'{record["label"]} is left out on this machine: {record["reason"]}.' for record in records.of_kind('lacking')
+    )
 
 
 def _profile_table(found: list[dict]) -> str:

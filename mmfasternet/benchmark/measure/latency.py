@@ -1,9 +1,7 @@
 """Latencies that can be compared: fixed input, models interleaved over rounds, every run synchronized and kept."""
 
 import statistics
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,15 +15,14 @@ from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.engine.build import build_model, check_device, load_model
 from mmfasternet.errors import UserError
 
-from .backends import backend_forward, check_backend, no_gradients
+from .backends import backend_forward, check_backend, running
 from .detector import check_two_stages, padded_shape
 from .paths import PATHS, randomize_norms, take_path
+from .precision import PRECISIONS
 from .scopes import detector_forward, end2end_forward
-from .turns import Clock, Contender, progress_bar, rotate, summarize, take_turn, use_threads
+from .turns import Clock, Contender, one_message, progress_bar, rotate, summarize, take_turn, use_threads
 
-__all__ = ['PRECISIONS', 'Protocol', 'measure_latencies']
-
-PRECISIONS = dict(fp32=None, fp16=torch.float16, bf16=torch.bfloat16)
+__all__ = ['Protocol', 'measure_latencies']
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Protocol:
     Args:
         device: Where the models run, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
         threads: Threads of torch on the CPU. None means as many as torch uses by default. Defaults to None.
-        precision: 'fp32', or 'fp16' or 'bf16' by autocast. Defaults to 'fp32'.
+        precision: 'fp32', or 'fp16' or 'bf16', in PyTorch by autocast. Defaults to 'fp32'.
         shape: Height and width of the image in pixels, before padding. Defaults to (800, 1333).
         batch: Images at once. Defaults to 1.
         scopes: Any of 'backbone', 'detector' and 'end2end'. Defaults to ('backbone', 'detector').
@@ -137,6 +134,7 @@ def measure_latencies(rows: Sequence[Row], protocol: Protocol, records: Records)
         records: Where earlier latencies are, and new ones go.
 
     Raises:
+        LackingError: If this machine lacks the precision.
         UserError: If a model can't be built or measured so.
 
     Example:
@@ -192,21 +190,24 @@ def _contenders(row: Row, protocol: Protocol, scopes: list[str]) -> Iterator[tup
         check_two_stages(model, row.config)
     model.to(protocol.device)
     image = _make_input(cfg, model, protocol)
-    backbone = model.backbone
-    if protocol.backend != 'eager':
-        backbone, from_backend = backend_forward(
-            backbone, image, protocol.backend, protocol.torch_threads, protocol.provider, protocol.precision
-        )
-        difference = max(from_backend, difference or 0)
-    figures = dict(padded=list(image.shape[2:]), folded=folded, max_difference=difference)
+    backbone, computed_in = model.backbone, protocol.precision
+    # Eager PyTorch in fp32 is what the others are compared with.
+    if (protocol.backend, protocol.precision) != ('eager', 'fp32'):
+        with one_message(row.label, protocol.device):
+            prepared = backend_forward(
+                backbone, image, protocol.backend, protocol.torch_threads, protocol.provider, protocol.precision
+            )
+        backbone, computed_in = prepared.forward, prepared.computed_in
+        difference = max(prepared.max_difference, difference or 0)
+    figures = dict(padded=list(image.shape[2:]), folded=folded, computed_in=computed_in, max_difference=difference)
     forwards: dict[str, Callable[[], Callable]] = dict(
         backbone=lambda: backbone,
         detector=lambda: detector_forward(model, protocol.shape, protocol.batch, protocol.device),
         end2end=lambda: end2end_forward(model, protocol.shape, protocol.batch, force=protocol.checkpoint is None),
     )
+    context = partial(running, protocol.backend, protocol.precision, protocol.device)
     for scope in scopes:
-        run = partial(forwards[scope](), image)
-        yield scope, Contender(row.label, run, protocol.batch, partial(_context, protocol), figures)
+        yield scope, Contender(row.label, partial(forwards[scope](), image), protocol.batch, context, figures)
 
 
 def _make_input(cfg: Config, model: nn.Module, protocol: Protocol) -> Tensor:
@@ -226,23 +227,3 @@ def _make_input(cfg: Config, model: nn.Module, protocol: Protocol) -> Tensor:
     if tuple(images.shape[2:]) != padded_shape(cfg, height, width):
         raise UserError(f'the preprocessor gives {tuple(images.shape[2:])} for {height} × {width} pixels')
     return images
-
-
-@contextmanager
-def _context(protocol: Protocol) -> Iterator[None]:
-    """No gradients, and the precision."""
-    with no_gradients(protocol.backend), _autocast(protocol):
-        yield
-
-
-def _autocast(protocol: Protocol) -> AbstractContextManager:
-    dtype = PRECISIONS[protocol.precision]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always')
-        context = torch.autocast(torch.device(protocol.device).type, dtype=dtype, enabled=dtype is not None)
-    # torch only warns of a precision that it can't cast to, and computes in fp32.
-    if any('isabling autocast' in str(warning.message) for warning in caught):
-        raise UserError(
-            f'autocast to {protocol.precision} does not exist on {protocol.device} in torch {torch.__version__}'
-        )
-    return context

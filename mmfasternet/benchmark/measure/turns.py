@@ -17,10 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmfasternet.errors import UserError
 
+from .precision import exact_fp32
+
 __all__ = [
     'Clock',
     'Contender',
     'is_tie',
+    'one_message',
     'progress_bar',
     'rotate',
     'summarize',
@@ -87,25 +90,41 @@ def rotate(items: Sequence[_Key], rounds: int) -> Iterator[tuple[int, _Key]]:
 
 
 def take_turn(contender: Contender, clock: Clock) -> tuple[dict, Any]:
-    """Warm up, then time runs, each of them synchronised."""
+    """Warm up, then time runs, each of them synchronised, with float32 in float32."""
     state = dict(
         load_average=round(os.getloadavg()[0], 2),
         clock_mhz=_clock_mhz(clock.device),
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
     )
+    with one_message(contender.label, clock.device), exact_fp32(), contender.context():
+        timed_runs(contender.run, clock.device, clock.warmup_s, 1)
+        times, output = timed_runs(contender.run, clock.device, clock.turn_s, clock.least_runs)
+    return dict(times_ms=[round(1000 * seconds, 4) for seconds in times], **state), output
+
+
+@contextmanager
+def one_message(label: str, device: str) -> Iterator[None]:
+    """Turn torch's errors for what does not fit or does not exist on a device into one message.
+
+    Args:
+        label: What runs.
+        device: Where.
+
+    Raises:
+        UserError: If it does not fit into the device's memory, or the device can't run it in this precision.
+
+    Example:
+        >>> with one_message('ReLU', 'cpu'):
+        ...     pass
+    """
     try:
-        with contender.context():
-            timed_runs(contender.run, clock.device, clock.warmup_s, 1)
-            times, output = timed_runs(contender.run, clock.device, clock.turn_s, clock.least_runs)
+        yield
     except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            f'{contender.label} does not fit into the memory of {clock.device}; use a smaller batch or image'
-        ) from error
+        raise UserError(f'{label} does not fit into the memory of {device}; use a smaller batch or image') from error
     except RuntimeError as error:
         if 'not implemented for' in str(error):
-            raise UserError(f'{contender.label} cannot run in this precision on {clock.device}: {error}') from error
+            raise UserError(f'{label} cannot run in this precision on {device}: {error}') from error
         raise
-    return dict(times_ms=[round(1000 * seconds, 4) for seconds in times], **state), output
 
 
 def time_in_turns(
@@ -169,7 +188,7 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
     low, median, high, p90 = (round(float(value), 4) for value in np.percentile(times, (25, 50, 75, 90)))
     flags = []
     if high - low > _MAX_SPREAD * median:
-        flags.append(f'the quartiles lie {(high - low) / median:.0%} of the median apart: the machine was busy')
+        flags.append(f'the quartiles lie {(high - low) / median:.0%} of the median apart: something disturbed it')
     foreign_load = max(turn['load_average'] for turn in rounds) - busy_threads
     if device == 'cpu' and foreign_load > _MAX_FOREIGN_LOAD:
         flags.append(f'the load average was {foreign_load:.1f} above the threads in use: something else ran')

@@ -23,8 +23,13 @@ _TWINS = (
     ('onedl-mmsegmentation', 'mmsegmentation'),
     ('onedl-mmpretrain', 'mmpretrain'),
 )
+# Instructions of x86 and ARM CPUs that decide about precisions and their speed.
+_INSTRUCTIONS = (
+    *('avx2', 'avx512_f', 'avx_vnni', 'avx512_vnni', 'avx512_bf16', 'avx512_fp16', 'amx_int8', 'amx_bf16', 'amx_fp16'),
+    *('neon', 'dot', 'i8mm', 'fp16_arith', 'bf16', 'sve', 'sme'),
+)
 # Machines that agree in these fields are one. Its label, and what may change from run to run, are not among them.
-_IDENTITY = ('device', 'device_name', 'cpu', 'cores', 'system', 'python', 'packages', 'cuda', 'cudnn')
+_IDENTITY = ('device', 'device_name', 'cpu', 'cores', 'instructions', 'system', 'python', 'packages', 'cuda', 'cudnn')
 
 
 def describe_machine(device: str = 'cpu') -> dict:
@@ -47,7 +52,8 @@ def describe_machine(device: str = 'cpu') -> dict:
         device=device,
         device_name=name,
         cpu=cpu,
-        cores=os.cpu_count(),
+        cores=_cores(),
+        instructions=_instructions(),
         memory_gb=round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
         system=f'{platform.system()} {platform.machine()}',
         python=platform.python_version(),
@@ -82,6 +88,19 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else platform.machine()
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def _instructions() -> list[str]:
+    """What the CPU says of itself, since its name may say nothing; torch 2.1 knows a level only."""
+    find = getattr(torch.cpu, 'get_capabilities', None)
+    if find is None:
+        return [torch.backends.cpu.get_cpu_capability().lower()]
+    return [name for name in _INSTRUCTIONS if find().get(name)]
 
 
 def _package_versions() -> dict[str, str]:

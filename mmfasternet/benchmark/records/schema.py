@@ -78,7 +78,10 @@ _MACHINE = (
     _Field('id', '', 'equal for equal machines', _TEXT),
     _Field('label', '', 'what tables and plots call it', _TEXT),
     _Field('device device_name', '', '`cpu` or a GPU such as `cuda:0`, and its name'),
-    _Field('cpu cores memory_gb', '', 'its CPU; the memory is not part of the id'),
+    _Field('cpu cores memory_gb', '', 'its CPU, and the cores that could be used; the memory is not part of the id'),
+    _Field(
+        'instructions', '', 'sets of the CPU that decide about precisions, such as `avx512_vnni`; not in older files'
+    ),
     _Field('system python packages', '', 'operating system, Python, and name → version of the packages'),
     _Field('cuda cudnn', '', 'with a GPU'),
 )
@@ -140,9 +143,17 @@ KINDS = {
             _Field(
                 'precision',
                 '',
-                '`fp32`, or `fp16` or `bf16` by autocast; `bf16` and `int8` also as a runtime computes',
+                'what was asked for: `fp32`, without TF32; `fp16` or `bf16`, in PyTorch by autocast; or `int8`',
                 _TEXT,
             ),
+            _Field(
+                'computed_in',
+                '',
+                'the precision of most convolutions, asked of OpenVINO and ONNX Runtime, otherwise seen in '
+                '`max_difference`; another precision than asked for is not recorded. Older records lack it',
+                _TEXT_OR_NULL,
+            ),
+            _Field('weight_bits', '1', 'int8: bits of a weight; 8 in older records, which lack it'),
             _Field('device', '', '`cpu` or a GPU such as `cuda:0`'),
             _Field('threads', '1', 'of torch, or of the runtime, on the CPU', _COUNT),
             _Field('batch', '1', 'images at once', _COUNT),
@@ -156,7 +167,7 @@ KINDS = {
                 'max_difference',
                 '1',
                 "largest difference from the reference path's feature maps in eager fp32 over the largest value of "
-                'the map; null on the reference path in eager PyTorch',
+                'the map; null for the reference path itself',
             ),
             _Field('arch contender', '', '`make engines`: the variant, and what runs it'),
             _Field('flops', 'multiply-adds', '`make engines`: of the backbone'),
@@ -216,6 +227,14 @@ KINDS = {
             *_LATENCIES,
         ),
         ('contender', 'threads'),
+    ),
+    'lacking': _Kind(
+        'What `make engines` leaves out on this machine.',
+        (
+            _Field('contender precision', '', 'the engine, and what it would compute in', _TEXT),
+            _Field('reason', '', 'what the machine lacks', _TEXT),
+        ),
+        ('contender',),
     ),
     'paper': _Kind(
         "A measurement of one of the paper's experiments.",
