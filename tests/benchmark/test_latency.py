@@ -379,7 +379,7 @@ def test_tool(mistake_of, tmp_path):
     assert 'FasterNet-T0' in done.stdout and Records.read(out).records[0]['threads'] == 1
     for wrong, message in (
         ([*command, '/dev/null/records.json'], 'error: cannot write /dev/null/records.json'),
-        ([command[0], 'nothing'], "error: 'nothing' is neither a config file nor a row"),
+        ([command[0], 'nothing'], "error: 'nothing' is no row"),
     ):
         assert message in mistake_of(*wrong)
     out.write_text(out.read_text()[: out.stat().st_size // 2])

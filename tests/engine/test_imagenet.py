@@ -235,7 +235,7 @@ def test_crops_show_every_object(shapes_root, tmp_path):
     with pytest.raises(UserError, match='exists already; remove it, or choose another folder'):
         make_crops(shapes_root, root)
     with pytest.raises(
-        UserError, match=r'instances_train.json does not exist; make the data set with tools/data/make_shapes'
+        UserError, match=r'instances_train.json does not exist; make the data set with .mmfasternet make_shapes'
     ):
         make_crops(tmp_path / 'absent', tmp_path / 'other')
     assert [path.name for path in tmp_path.iterdir()] == ['crops']

@@ -1,7 +1,7 @@
-"""Compare mmcv's compiled operators with torchvision's, which take their place where mmcv has none.
+"""Compare mmcv's compiled operators with torchvision's: which take their place where mmcv has none.
 
-Alone, in a training step and in inference of the demo's detector, and in the AP of its checkpoint. `make ops` compiles
-mmcv's; `make demo` makes the data and the checkpoint.
+They run alone, in a training step and in inference of the demo's detector; its checkpoint is tested with both.
+`make ops` compiles mmcv's; `make demo` makes the data and the checkpoint.
 """
 
 from pathlib import Path
