@@ -1,5 +1,6 @@
 """How tests run side by side, what is shown of one that fails, and the examples in docstrings."""
 
+import logging
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -61,7 +62,8 @@ def example(request) -> None:
     for name in ('configs', 'tools'):
         (folder / name).symlink_to(ROOT / name)
     monkeypatch.chdir(folder)
-    # A progress bar is not part of what an example prints.
+    # A progress bar is not part of what an example prints, nor is a log, which mmengine prints once there was a runner.
     monkeypatch.setattr(rich.get_console(), 'stderr', True)
+    monkeypatch.setattr(logging.root.manager, 'disable', logging.INFO)
     torch.set_num_threads(min(2, torch.get_num_threads()))
     torch.manual_seed(0)
