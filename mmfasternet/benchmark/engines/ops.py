@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmfasternet.benchmark.measure.detector import fixed_boxes
+from mmfasternet.benchmark.measure.memory import keep_memory
 from mmfasternet.benchmark.measure.turns import Clock, Contender, is_tie, time_in_turns
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.markdown import bullets, latency, origin, table
@@ -31,8 +32,10 @@ DEMO = 'mask_rcnn_fasternet_t0_shapes'
 _SOURCES = ('mmcv', 'torchvision')
 _PAGE = """# mmcv's operators: compiled, or torchvision's
 
-{origin}. Drawn by `tools/benchmark/ops.py` from records.json. Two threads; medians in ms, in turns in one run;
-**bold**: faster, where it isn't a tie.
+{origin}.
+
+Drawn by `tools/benchmark/ops.py` from records.json. Two threads; medians in ms, in turns in one run. **Bold**: faster,
+where it isn't a tie.
 
 {latencies}
 
@@ -66,7 +69,9 @@ def measure_ops(checkpoint: str | Path, records: Records, rounds: int = 5, threa
         contenders = {
             source: Contender(source, run, context=partial(_using, ext, context)) for source, ext in sources.items()
         }
-        for source, figures in time_in_turns(contenders, Clock(), rounds, threads).items():
+        with keep_memory():
+            found = time_in_turns(contenders, Clock(turn_s=1), rounds, threads)
+        for source, figures in found.items():
             records.add(dict(kind='ops', row=name, label=name, contender=source, threads=threads, **figures))
     for source, ext in sources.items():
         if not records.find('ap', DEMO, contender=source):
@@ -106,13 +111,13 @@ def _tasks(cfg: Config, model: nn.Module) -> dict[str, tuple[Callable[[], Any], 
     from mmcv.ops import nms, roi_align
 
     torch.manual_seed(0)
-    maps = torch.rand(1, 256, 200, 320, requires_grad=True)
+    maps = torch.rand(1, 256, 50, 80, requires_grad=True)
     rois = nn.functional.pad(fixed_boxes(128, 800, 1280), (1, 0))
     boxes, scores = fixed_boxes(2000, 800, 1280), torch.rand(2000)
     train, test = (next(iter(Runner.build_dataloader(cfg[f'{split}_dataloader']))) for split in ('train', 'test'))
     return {
         'RoIAlign, 128 boxes, 14 × 14, forward and backward': (
-            lambda: roi_align(maps, rois, (14, 14), 0.25, 0).sum().backward(),
+            lambda: roi_align(maps, rois, (14, 14), 1 / 16, 0).sum().backward(),
             nullcontext,
         ),
         'NMS, 2000 boxes': (lambda: nms(boxes, scores, 0.7), torch.inference_mode),
