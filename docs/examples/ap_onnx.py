@@ -10,7 +10,6 @@ import sys
 
 import onnxruntime
 import torch
-from mmdet.evaluation import CocoMetric  # noqa: F401, registers what the config names
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -27,6 +26,7 @@ def main() -> None:
     args = parser.parse_args()
 
     cfg = load_config(args.config)
+    # What the config names is found in mmdet.
     init_default_scope('mmdet')
     session = onnxruntime.InferenceSession(args.model, providers=['CPUExecutionProvider'])
     loader = Runner.build_dataloader(cfg.test_dataloader)

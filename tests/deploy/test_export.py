@@ -191,11 +191,9 @@ def test_example_of_the_optimized_ap(tiny_config, tmp_path):
         assert abs(float(value) - expected[name]) <= 0.001
 
 
-def test_example_of_ap(exported, tiny_config, monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['ap_onnx.py', str(tiny_config), str(exported['detector'].path)])
-    runpy.run_path(str(ROOT / 'docs/examples/ap_onnx.py'), run_name='__main__')
-    lines = capsys.readouterr().out.splitlines()
-    metrics = dict(line.split() for line in lines if line.startswith('coco/'))
+def test_example_of_ap(exported, tiny_config):
+    done = succeed(ROOT / 'docs/examples/ap_onnx.py', tiny_config, exported['detector'].path)
+    metrics = dict(line.split() for line in done.stdout.splitlines() if line.startswith('coco/'))
     assert 0 <= float(metrics['coco/bbox_mAP']) < 0.1 and 0 <= float(metrics['coco/segm_mAP']) < 0.1
 
 
