@@ -62,9 +62,9 @@ variants each. The ceilings are assumed to be {ceilings}.
 
 {fits}
 
-`torch.compile` is counted in its default mode, which writes what a convolution computes to memory before the norm and
-the activation read it: {compiled:g} feature maps per block. Counted as the {fused:g} of max-autotune, the prediction
-would be off by up to {worse:.0%} instead of {better:.0%}.
+`torch.compile` is assumed to run in its default mode, since timm's files name none. That mode writes what a convolution
+computes to memory before the norm and the activation read it: {compiled:g} feature maps per block. Counted as the
+{fused:g} of max-autotune, the prediction would be off by up to {worse:.0%} instead of {better:.0%}.
 
 ## What a block reads and writes
 
@@ -77,7 +77,7 @@ In units of one feature map, read or written once.
 ## Published throughput of FasterNet and other backbones
 
 Images per second, *published*: {timm}. Box AP is that of Mask R-CNN, 1x, on COCO val2017, *published*; its sources are
-in [the comparison](../compare/compare.md).
+in [the comparison](../compare/compare.md). Empty cells were not collected.
 
 {throughput}"""
 

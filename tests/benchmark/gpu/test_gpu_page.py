@@ -142,6 +142,9 @@ def test_none_is_slower(records):
 def test_condition_of_the_fused_kernel(records):
     assert 'T0 and T1; it is, in all 2 cells, 1.73 times on average.' in gpu_page(records)
     records.records += [of_way('fused, graph', (1.8, 1.6), batch=256)]
+    # What is flagged decides nothing.
+    records.records += [of_way('max-autotune', (0.2, 0.01), batch=32, flags=['throttled'])]
+    records.records += [of_way('fused, graph', (0.2, 0.1), batch=32)]
     text = 'it is not, in 1 of 2 cells: 1.20 (T0, 224 × 224, batch 256, fp16).'
     assert text in gpu_page(records)
 
@@ -181,6 +184,11 @@ def test_a_table_without_records_says_so(records):
     latencies = [one for one in records.records if one['kind'] == 'latency']
     page = gpu_page(Records(GPU, records=latencies))
     assert page.count('\nNot measured.\n') == 5 and 'They were not measured.' in page
+
+
+def test_a_record_has_one_of_three_parts():
+    with pytest.raises(ValueError, match='"part" should be one of peaks, differences, kernel'):
+        Records(GPU).add(dict(kind='gpu', row='gpu', label='T0', part='peak', settings={}, figures=dict(a=1)))
 
 
 def test_rehearsal_says_so_and_is_not_published(tmp_path):
