@@ -19,6 +19,7 @@ FLOORS = (
     ('mmfasternet.__main__',),
     ('mmfasternet_cli',),
     ('tools',),
+    ('mmfasternet.benchmark.gpu',),
     ('mmfasternet.benchmark.paper',),
     ('mmfasternet.benchmark.comparison', 'mmfasternet.benchmark.engines'),
     ('mmfasternet.benchmark.report',),

@@ -53,6 +53,8 @@ _TEXTS = _Check('a list of texts', lambda value: _is_list(value, None, _is_text)
 _OBJECT = _Check('an object', lambda value: isinstance(value, dict))
 _FILLED = _Check('an object that is not empty', lambda value: isinstance(value, dict) and value != {})
 _SCOPE = _Check(f'one of {", ".join(SCOPES)}', lambda value: value in SCOPES)
+_GPU_PARTS = ('peaks', 'differences', 'kernel')
+_GPU_PART = _Check(f'one of {", ".join(_GPU_PARTS)}', lambda value: value in _GPU_PARTS)
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,21 @@ KINDS = {
             _Field('flags', '', 'as of latencies; not in older records'),
         ),
         ('contender', 'shape', 'batch', 'threads', 'device', 'precision', 'memory_format'),
+    ),
+    'gpu': _Kind(
+        'What was measured on a GPU beside latencies and trainings.',
+        (
+            _Field(
+                'part',
+                '',
+                '`peaks`: the ceilings, a large copy and large products; `differences`: of each way to run a backbone '
+                'from float64; `kernel`: the fused block',
+                _GPU_PART,
+            ),
+            _Field('settings', '', 'what tells measurements of the `row` apart, such as `precision`', _OBJECT),
+            _Field('figures', '', 'what was found, with the unit at the end of a name', _FILLED),
+        ),
+        ('part', 'settings'),
     ),
     'ops': _Kind(
         "mmcv's operators or torchvision's: one alone, or the demo's detector with all of them.",
