@@ -21,10 +21,11 @@ def optimize_for_inference(model: _Model) -> _Model | OptimizedFasterNet:
     """Optimize a trained FasterNet, or a model with one as its ``backbone``, for inference.
 
     Norms are folded into the convolutions before them, and output norms into an FPN's 1×1 lateral convolutions where
-    nothing else reads the feature maps. PConv neither clones nor concatenates: blocks overwrite feature maps that
-    nothing else holds. The memory format is channels_last. A FasterNet alone also gives its outputs in it; inside a
-    detector or segmentor, outputs have the default format, which mmcv's operators need. All of this is exact up to
-    rounding.
+    nothing else reads the feature maps. Blocks overwrite feature maps that nothing else holds. On the CPU, PConv
+    neither clones nor concatenates; on CUDA, 1×1 convolutions are matrix products that add the bias, ReLU and the
+    shortcut themselves. Where the model is when it runs decides, so ``optimize_for_inference(model).cuda().half()``
+    is fine. The memory format is channels_last. A FasterNet alone also gives its outputs in it; inside a detector or
+    segmentor, outputs have the default format, which mmcv's operators need. All of this is exact up to rounding.
 
     Args:
         model: A FasterNet, or a detector or segmentor of mmdet or mmseg; it stays as it is. Its norms are taken as in

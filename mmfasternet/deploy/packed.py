@@ -1,4 +1,4 @@
-"""A convolution that keeps its weights in oneDNN's own form."""
+"""A convolution that keeps its weights in the form that the device wants: oneDNN's own, or cast and widened."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ['PackedConv', 'is_packed_for']
+__all__ = ['PackedConv', 'autocast_type', 'is_packed_for', 'is_traced']
 
 # oneDNN's names of the activations that it can apply while a result is still in registers.
 _FUSED = {nn.ReLU: 'relu', nn.GELU: 'gelu'}
@@ -42,12 +42,46 @@ def is_packed_for(x: Tensor) -> bool:
     )
 
 
+def is_traced() -> bool:
+    """Whether the forward is being compiled, exported or traced, which should see ordinary operators.
+
+    Returns:
+        True within ``torch.compile``, ``torch.export`` and ``torch.jit.trace``.
+
+    Example:
+        >>> is_traced()
+        False
+    """
+    return _is_compiling() or torch.jit.is_tracing()
+
+
+def autocast_type(x: Tensor) -> torch.dtype | None:
+    """What autocast casts the input of a convolution on a GPU to.
+
+    Args:
+        x: Feature map of any shape.
+
+    Returns:
+        The type, or None on the CPU, outside autocast and for float64, which is never cast.
+
+    Example:
+        >>> print(autocast_type(torch.rand(1)))
+        None
+    """
+    # Without an argument, this asks for CUDA in all versions of torch.
+    if not x.is_cuda or x.dtype == torch.float64 or not torch.is_autocast_enabled():
+        return None
+    # torch 2.1 has no function for any device.
+    return torch.get_autocast_dtype('cuda') if hasattr(torch, 'get_autocast_dtype') else torch.get_autocast_gpu_dtype()
+
+
 class PackedConv(nn.Module):
     """A convolution and its activation for inference, whose weights are reordered once rather than in every call.
 
     On the CPU, torch's convolution copies its weights into oneDNN's blocked form in every call. The best blocks depend
     on the size of the input and the number of threads, and weights in the wrong form are up to ten times slower than
-    unpacked ones, so a form is kept for each pair of these. Elsewhere this is an ordinary convolution.
+    unpacked ones, so a form is kept for each pair of these. On a GPU under autocast, weights are cast once: autocast
+    itself casts them in every call unless they have gradients. Elsewhere this is an ordinary convolution.
 
     Args:
         conv: The convolution, without groups; its weights are shared.
@@ -67,7 +101,7 @@ class PackedConv(nn.Module):
         self.activation = activation
         is_exact = getattr(activation, 'approximate', 'none') == 'none'
         self.fused = _FUSED.get(type(activation)) if is_exact else None
-        self.packed: OrderedDict[tuple, Tensor] = OrderedDict()
+        self.packed: OrderedDict[tuple, Tensor | tuple] = OrderedDict()
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and activate.
@@ -79,12 +113,12 @@ class PackedConv(nn.Module):
             A new feature map.
         """
         if not is_packed_for(x):
-            out = self.conv(x)
-            return F.relu_(out) if isinstance(self.activation, nn.ReLU) else self._activate(out)
+            out = self._convolve(x)
+            return F.relu_(out) if isinstance(self.activation, nn.ReLU) else self.activate(out)
         out = torch.ops.mkldnn._convolution_pointwise(
             x, self._weight_for(x), *self._arguments(), self.fused or 'none', [], 'none'
         )
-        return out if self.fused else self._activate(out)
+        return out if self.fused else self.activate(out)
 
     def add_to(self, out: Tensor, x: Tensor) -> None:
         """Convolve without the activation, and add the result to a feature map in place.
@@ -100,8 +134,47 @@ class PackedConv(nn.Module):
         else:
             out += self.conv(x)
 
-    def _activate(self, out: Tensor) -> Tensor:
+    def activate(self, out: Tensor) -> Tensor:
+        """Apply the activation, if there is one.
+
+        Args:
+            out: Output of the convolution, with the channels in dimension 1.
+
+        Returns:
+            A tensor of the same shape, which may be the same one.
+        """
         return out if self.activation is None else self.activation(out)
+
+    def weights_in(self, dtype: torch.dtype, channels: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias in another type, and for more channels, which pass through unchanged; made once.
+
+        Args:
+            dtype: The type.
+            channels: Channels of input and output, at least the convolution's own. Those beyond get a weight of one
+                in the centre of the kernel. None means the convolution's own. Defaults to None.
+
+        Returns:
+            The weight, channels_last, and the bias, for the convolution's own channels.
+        """
+        conv = self.conv
+        extra = 0 if channels is None else channels - conv.in_channels
+        if dtype == conv.weight.dtype and extra == 0:
+            return conv.weight, conv.bias
+        key = (dtype, extra)
+        if key not in self.packed:
+            weight = F.pad(conv.weight, (0, 0, 0, 0, 0, extra, 0, extra)).to(dtype, memory_format=torch.channels_last)
+            if extra:
+                height, width = conv.kernel_size
+                weight[-extra:, -extra:, height // 2, width // 2].fill_diagonal_(1)
+            self.packed[key] = weight, None if conv.bias is None else conv.bias.to(dtype)
+        return self.packed[key]
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """torch's convolution, under autocast with weights that are cast already."""
+        conv, dtype = self.conv, autocast_type(x)
+        if dtype is None or is_traced():
+            return conv(x)
+        return F.conv2d(x, *self.weights_in(dtype), conv.stride, conv.padding, conv.dilation)
 
     def _arguments(self) -> tuple:
         """Bias, padding, stride, dilation and groups, as oneDNN's operators take them."""
