@@ -21,7 +21,7 @@ def record(kind: str, row: str, day: int = 1, **fields: object) -> dict:
 def latency(row: str, median: float, day: int = 1, **fields: object) -> dict:
     """A latency of a backbone; its quartiles are 0.9 and 1.2 times the median."""
     timing = dict(scope='backbone', path='reference', backend='eager', provider=None, precision='fp32', device='cpu')
-    timing |= dict(threads=2, batch=1, shape=[800, 1280], flags=[])
+    timing |= dict(weights='fp32', memory_format='contiguous', threads=2, batch=1, shape=[800, 1280], flags=[])
     timing |= dict(median_ms=median, quartiles_ms=[0.9 * median, 1.2 * median], p90_ms=1.3 * median)
     return record('latency', row, day, **{**timing, 'throughput': 1000 / median, **fields})
 

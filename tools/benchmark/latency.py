@@ -10,8 +10,8 @@ import rich
 from rich.markup import escape
 from rich.table import Table
 
-from mmfasternet.benchmark.measure.backends import BACKENDS, PROVIDERS
-from mmfasternet.benchmark.measure.latency import Protocol, measure_latencies
+from mmfasternet.benchmark.measure.backends import BACKENDS, COMPILE_MODES, PROVIDERS
+from mmfasternet.benchmark.measure.latency import MEMORY_FORMATS, WEIGHTS, Protocol, measure_latencies
 from mmfasternet.benchmark.measure.paths import PATHS
 from mmfasternet.benchmark.measure.precision import PRECISIONS
 from mmfasternet.benchmark.published.rows import find_row
@@ -27,7 +27,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config file, or name of a row: fasternet_s')
     parser.add_argument('--device', default=Protocol.device, help='cpu, cuda:0, …; default: %(default)s')
     parser.add_argument('--threads', type=int, help="threads of torch on the CPU; default: torch's own choice")
-    parser.add_argument('--precision', choices=PRECISIONS, default=Protocol.precision, help='default: %(default)s')
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default=Protocol.precision,
+        help='fp32 is never TF32, tf32 is it in convolutions and matrix products; default: %(default)s',
+    )
+    parser.add_argument(
+        '--weights',
+        choices=WEIGHTS,
+        help='of fp16 and bf16 in PyTorch: cast in each run by autocast, or cast before, as people deploy (scope '
+        'backbone); default: autocast',
+    )
+    parser.add_argument(
+        '--memory-format',
+        choices=MEMORY_FORMATS,
+        default=Protocol.memory_format,
+        help='of the image, and the weights of backbone and neck; default: %(default)s',
+    )
     parser.add_argument(
         '--shape',
         nargs=2,
@@ -55,8 +72,10 @@ def parse_args() -> argparse.Namespace:
         '--backend',
         choices=BACKENDS,
         default=Protocol.backend,
-        help='what runs the backbone; compile is torch.compile with frozen weights; default: %(default)s',
+        help='what runs the backbone; graph replays CUDA graphs; compile is torch.compile with frozen weights; '
+        'default: %(default)s',
     )
+    parser.add_argument('--compile-mode', choices=COMPILE_MODES, help="torch.compile's; default: default")
     parser.add_argument(
         '--provider', choices=PROVIDERS, help='of ONNX Runtime (those of GPUs untested); default: as --device says'
     )
@@ -77,8 +96,8 @@ def main() -> None:
     trust_checkpoints(args.trust_checkpoint)
     rows = [find_row(config) for config in args.configs]
     scopes = args.scope or (Protocol.scopes if args.backend == 'eager' else ('backbone',))
-    named = ('device', 'threads', 'precision', 'batch', 'path', 'backend', 'provider', 'rounds', 'runs')
-    named += ('checkpoint', 'image')
+    named = ('device', 'threads', 'precision', 'weights', 'memory_format', 'batch', 'path', 'backend', 'compile_mode')
+    named += ('provider', 'rounds', 'runs', 'checkpoint', 'image')
     protocol = Protocol(shape=tuple(args.shape), scopes=tuple(scopes), **{name: getattr(args, name) for name in named})
     records = Records.open(args.out, protocol.device)
     try:
@@ -95,9 +114,13 @@ def main() -> None:
 def latency_table(settings: dict, found: list[dict]) -> Table:
     """Medians and spreads of the latencies that have the same settings."""
     height, width = settings['shape']
-    words = (f'{settings["path"]} path', settings['backend'], settings['precision'])
-    table = Table(title=f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {", ".join(words)}')
-    for name in ('', 'median (ms)', 'quartiles (ms)', 'p90 (ms)', 'images/s'):
+    words = [f'{settings["path"]} path', settings['backend'], settings['compile_mode'], settings['precision']]
+    words += [settings['weights'], settings['memory_format']]
+    table = Table(
+        title=f'{settings["scope"]}, {height} × {width}, batch {settings["batch"]}, {", ".join(filter(None, words))}'
+    )
+    in_a_row = ['in a row (ms)'] if any('stream_ms' in record for record in found) else []
+    for name in ('', 'median (ms)', 'quartiles (ms)', 'p90 (ms)', *in_a_row, 'images/s'):
         table.add_column(name, justify='right' if name else 'left', no_wrap=True)
     for record in found:
         table.add_row(
@@ -105,6 +128,7 @@ def latency_table(settings: dict, found: list[dict]) -> Table:
             milliseconds(record['median_ms']),
             '–'.join(map(milliseconds, record['quartiles_ms'])),
             milliseconds(record['p90_ms']),
+            *(milliseconds(record['stream_ms']) for _ in in_a_row),
             f'{record["throughput"]:.2f}',
         )
     return table

@@ -6,6 +6,7 @@ T-shaped convolution beside its decomposition, and complete networks.
 
 import argparse
 
+from mmfasternet.benchmark.measure.precision import PRECISIONS
 from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.engine.ops import provide_ops
 from mmfasternet.errors import exit_on_user_error
@@ -14,6 +15,7 @@ from mmfasternet.errors import exit_on_user_error
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__, 'work_dirs/paper/operators', 'small feature maps, one network, one round')
     parser.add_argument('--device', default='cpu', help='cpu, or a GPU such as cuda:0; default: %(default)s')
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp32', help='on a GPU; default: %(default)s')
     parser.add_argument('--threads', type=int, help='threads of torch on the CPU; default: as many as torch uses')
     parser.add_argument('--batches', type=int, nargs='+', metavar='N', help='batch sizes; default: 1 32')
     parser.add_argument('--networks', nargs='*', metavar='NAME', help='networks, or none; default: all')
@@ -27,7 +29,7 @@ def main() -> None:
     from mmfasternet.benchmark.paper.operators.measure import QUICK, Plan, measure_operators
     from mmfasternet.benchmark.paper.operators.report import REPORT
 
-    chosen = dict(device=args.device, threads=args.threads)
+    chosen = dict(device=args.device, precision=args.precision, threads=args.threads)
     if args.batches is not None:
         chosen['batches'] = tuple(args.batches)
     if args.networks is not None:

@@ -27,17 +27,18 @@ class Group:
     precision: str
     threads: str  # '' on a GPU
     batch: str
-    backend: str  # with the provider of ONNX Runtime where one was named
+    backend: str  # with the provider of ONNX Runtime, or the mode of torch.compile, where one was named
     shape: tuple[int, int]  # height and width
+    weights: str = 'fp32'
+    memory_format: str = 'contiguous'
 
     @property
     def setting(self) -> str:
         """All but the machine and its threads, in words."""
         height, width = self.shape
-        backend = '' if self.backend == 'eager' else f', {self.backend}'
-        return (
-            f'{self.scope}, {self.path} path{backend}, {self.precision}, batch {self.batch}, {height} × {width} pixels'
-        )
+        words = [f'{self.scope}, {self.path} path', '' if self.backend == 'eager' else self.backend, self.precision]
+        words += ['weights cast' * (self.weights == 'cast'), self.memory_format * (self.memory_format != 'contiguous')]
+        return ', '.join([*filter(None, words), f'batch {self.batch}, {height} × {width} pixels'])
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,14 @@ def _printable(value: Any) -> Any:
 
 def _group_of(record: dict) -> Group:
     threads = str(record['threads']) if record['device'] == 'cpu' else ''
-    backend = ' '.join(filter(None, [record['backend'], record.get('provider')]))
-    path, precision, batch = (str(record[key]) for key in ('path', 'precision', 'batch'))
-    return Group(record['machine'], record['scope'], path, precision, threads, batch, backend, tuple(record['shape']))
+    backend = ' '.join(filter(None, [record['backend'], record.get('provider'), record.get('compile_mode')]))
+    path, precision, batch, weights, memory_format = (
+        str(record[key]) for key in ('path', 'precision', 'batch', 'weights', 'memory_format')
+    )
+    shape = tuple(record['shape'])
+    return Group(
+        record['machine'], record['scope'], path, precision, threads, batch, backend, shape, weights, memory_format
+    )
 
 
 def _measurement(record: dict) -> tuple:

@@ -1,14 +1,17 @@
 """What a training step costs: memory held for the backward pass, and time, beside timm's."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from mmfasternet.benchmark.measure.gpu import is_gpu, one_size, peak_mib
+from mmfasternet.benchmark.measure.latency import MEMORY_FORMATS
 from mmfasternet.benchmark.measure.memory import live_bytes
-from mmfasternet.benchmark.measure.turns import Clock, Contender, time_in_turns, use_threads
+from mmfasternet.benchmark.measure.precision import in_precision
+from mmfasternet.benchmark.measure.turns import Clock, Contender, one_message, time_in_turns, use_threads
 from mmfasternet.errors import UserError
 from mmfasternet.models import FasterNet
 
@@ -23,16 +26,51 @@ TRAINED: dict[str, Callable[[str], nn.Module]] = {
 }
 
 
-def measure_training(arch: str, shape: tuple[int, int], batch: int, threads: int, rounds: int) -> list[dict]:
-    """Memory and time of a training step of timm's backbone and of ours, with and without recomputation."""
-    models = {name: build(arch) for name, build in TRAINED.items()}
-    image = torch.rand(batch, 3, *shape)
-    with use_threads(threads):
-        held = {name: live_bytes(model.train(), image) for name, model in models.items()}
-    contenders = {
-        name: Contender(name, partial(_step, model, image), batch, nullcontext) for name, model in models.items()
-    }
-    found = time_in_turns(contenders, Clock(least_runs=1), rounds, threads)
+def measure_training(
+    arch: str,
+    shape: tuple[int, int],
+    batch: int,
+    threads: int,
+    rounds: int,
+    device: str = 'cpu',
+    precision: str = 'fp32',
+    memory_format: str = 'contiguous',
+) -> list[dict]:
+    """Memory and time of a training step of timm's backbone and of ours, with and without recomputation.
+
+    Args:
+        arch: The variant.
+        shape: Height and width of the images in pixels.
+        batch: Number of images.
+        threads: Threads of torch on the CPU.
+        rounds: Turns of each.
+        device: 'cpu' or a GPU such as 'cuda:0'. Defaults to 'cpu'.
+        precision: One of ``PRECISIONS``, half precision by autocast. Defaults to 'fp32'.
+        memory_format: Of images and weights, one of ``MEMORY_FORMATS``. Defaults to 'contiguous'.
+
+    Returns:
+        A record of each, of kind ``training``.
+
+    Raises:
+        LackingError: If the device lacks the precision.
+        UserError: If timm is missing, or the models don't fit into the device's memory.
+    """
+    layout = MEMORY_FORMATS[memory_format]
+    models = {name: build(arch).to(device).to(memory_format=layout).train() for name, build in TRAINED.items()}
+    image = torch.rand(batch, 3, *shape, device=device).contiguous(memory_format=layout)
+    context = partial(_training, precision, device)
+    contenders = {name: Contender(name, partial(_step, model, image), batch, context) for name, model in models.items()}
+    held = {}
+    with use_threads(threads), context():
+        for name, model in models.items():
+            if is_gpu(device):
+                with one_message(name, device):
+                    # cuDNN tries its algorithms in the first step, which takes more memory.
+                    contenders[name].run()
+                    held[name] = peak_mib(contenders[name].run, device)
+            else:
+                held[name] = round(live_bytes(model, image) / 2**20, 1)
+    found = time_in_turns(contenders, Clock(device, least_runs=1), rounds, threads)
     return [
         dict(
             kind='training',
@@ -43,13 +81,23 @@ def measure_training(arch: str, shape: tuple[int, int], batch: int, threads: int
             shape=list(shape),
             batch=batch,
             threads=threads,
-            held_mib=round(held[name] / 2**20, 1),
+            device=device,
+            precision=precision,
+            memory_format=memory_format,
+            held_mib=held[name],
             median_ms=figures['median_ms'],
             quartiles_ms=figures['quartiles_ms'],
             times_ms=[value for turn in figures['rounds'] for value in turn['times_ms']],
+            flags=figures['flags'],
         )
         for name, figures in found.items()
     ]
+
+
+@contextmanager
+def _training(precision: str, device: str) -> Iterator[None]:
+    with one_size(), in_precision(precision, device):
+        yield
 
 
 def timm_backbone(arch: str) -> nn.Module:
@@ -64,4 +112,4 @@ def timm_backbone(arch: str) -> nn.Module:
 def _step(model: nn.Module, image: Tensor) -> None:
     """A forward and a backward pass."""
     model.zero_grad()
-    sum(out.square().mean() for out in model(image)).backward()
+    sum(out.float().square().mean() for out in model(image)).backward()

@@ -1,9 +1,9 @@
 """Latencies that can be compared: fixed input, models interleaved over rounds, every run synchronized and kept."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -15,14 +15,19 @@ from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.engine.build import build_model, check_device, load_model
 from mmfasternet.errors import UserError
 
-from .backends import backend_forward, check_backend, running
+from .backends import COMPILE_MODES, IN_PYTORCH, backend_forward, check_backend, running
 from .detector import check_two_stages, padded_shape
+from .gpu import is_gpu, peak_mib
 from .paths import PATHS, randomize_norms, take_path
-from .precision import PRECISIONS
+from .precision import HALVES, PRECISIONS
 from .scopes import detector_forward, end2end_forward
 from .turns import Clock, Contender, one_message, progress_bar, rotate, summarize, take_turn, use_threads
 
-__all__ = ['Protocol', 'measure_latencies']
+__all__ = ['MEMORY_FORMATS', 'WEIGHTS', 'Protocol', 'measure_latencies']
+
+MEMORY_FORMATS = dict(contiguous=torch.contiguous_format, channels_last=torch.channels_last)
+# How half precision comes about in PyTorch.
+WEIGHTS = ('autocast', 'cast')
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,18 @@ class Protocol:
     Args:
         device: Where the models run, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
         threads: Threads of torch on the CPU. None means as many as torch uses by default. Defaults to None.
-        precision: 'fp32', or 'fp16' or 'bf16', in PyTorch by autocast. Defaults to 'fp32'.
+        precision: 'fp32', 'tf32', 'fp16' or 'bf16'. Defaults to 'fp32'.
+        weights: In half precision in PyTorch, 'autocast' or, for scope 'backbone', 'cast': weights and image in the
+            precision, as people deploy. None means 'autocast'. Defaults to None.
+        memory_format: 'contiguous' or 'channels_last', of the image and of a backbone's weights. An optimized backbone
+            computes in channels_last whatever it is given. Defaults to 'contiguous'.
         shape: Height and width of the image in pixels, before padding. Defaults to (800, 1333).
         batch: Images at once. Defaults to 1.
         scopes: Any of 'backbone', 'detector' and 'end2end'. Defaults to ('backbone', 'detector').
         path: 'reference', 'folded' or, for FasterNet in eager PyTorch, 'optimized'. Defaults to 'reference'.
-        backend: What runs the model: 'eager', or for scope 'backbone' 'compile', 'onnxruntime' or 'openvino'. Defaults
-            to 'eager'.
+        backend: What runs the model: 'eager', or for scope 'backbone' 'graph', 'compile', 'onnxruntime' or 'openvino'.
+            Defaults to 'eager'.
+        compile_mode: torch.compile's, one of ``COMPILE_MODES``. None means 'default'. Defaults to None.
         provider: Execution provider of ONNX Runtime. None means the one of the device. Defaults to None.
         rounds: Turns of every model. Defaults to 5.
         runs: Timed runs in a turn, at least; a turn of fast models has more. Defaults to 2.
@@ -56,11 +66,14 @@ class Protocol:
     device: str = 'cpu'
     threads: int | None = None
     precision: str = 'fp32'
+    weights: str | None = None
+    memory_format: str = 'contiguous'
     shape: tuple[int, int] = (800, 1333)
     batch: int = 1
     scopes: tuple[str, ...] = ('backbone', 'detector')
     path: str = 'reference'
     backend: str = 'eager'
+    compile_mode: str | None = None
     provider: str | None = None
     rounds: int = 5
     runs: int = 2
@@ -77,21 +90,37 @@ class Protocol:
         for name, value, choices in (
             ('precision', self.precision, PRECISIONS),
             ('path', self.path, PATHS),
+            ('memory_format', self.memory_format, MEMORY_FORMATS),
             *(('scope', scope, SCOPES) for scope in self.scopes),
         ):
             if value not in choices:
                 raise UserError(f'{name} must be one of {", ".join(choices)}, but got {value!r}')
         check_backend(self.backend, self.provider, self.device, self.precision)
-        if self.backend != 'eager' and self.path == 'optimized':
+        if self.backend not in ('eager', 'graph') and self.path == 'optimized':
             raise UserError(
-                f'--path optimized is for eager PyTorch; {self.backend} plans memory and layouts itself, and is faster '
-                'with the plain network: use reference or folded'
+                f'--path optimized is for PyTorch, eager or as a CUDA graph; {self.backend} plans memory and layouts '
+                'itself, and is faster with the plain network: use reference or folded'
             )
-        if self.backend != 'eager' and self.scopes != ('backbone',):
+        if self.weights is not None:
+            if self.weights not in WEIGHTS:
+                raise UserError(f'weights must be one of {", ".join(WEIGHTS)}, but got {self.weights!r}')
+            if self.precision not in HALVES or self.backend not in IN_PYTORCH:
+                raise UserError(
+                    f'weights say how {" or ".join(HALVES)} comes about in PyTorch, but this is {self.precision} in '
+                    f'{self.backend}: leave them out'
+                )
+        if self.compile_mode is not None and (self.backend != 'compile' or self.compile_mode not in COMPILE_MODES):
             raise UserError(
-                f'backend {self.backend} is measured in scope backbone, but got {", ".join(self.scopes)}: the complete '
-                'detector is measured in eager PyTorch'
+                f'compile_mode is for backend compile and one of {", ".join(COMPILE_MODES)}, but got '
+                f'{self.compile_mode!r} for {self.backend}'
             )
+        if self.scopes != ('backbone',):
+            for name, value in (('backend', self.backend), ('weights', self.weights)):
+                if value not in ('eager', 'autocast', None):
+                    raise UserError(
+                        f'{name} {value} is measured in scope backbone, but got {", ".join(self.scopes)}: the complete '
+                        'detector is measured in eager PyTorch, in half precision by autocast'
+                    )
         check_device(self.device)
 
     @property
@@ -114,6 +143,9 @@ class Protocol:
             backend=self.backend,
             provider=self.provider,
             precision=self.precision,
+            weights=(self.weights or 'autocast') if self.precision in HALVES and self.backend in IN_PYTORCH else 'fp32',
+            memory_format=self.memory_format,
+            compile_mode=self.compile_mode,
             device=self.device,
             threads=self.torch_threads,
             shape=list(self.shape),
@@ -154,17 +186,22 @@ def measure_latencies(rows: Sequence[Row], protocol: Protocol, records: Records)
         return [scope for scope, record in found.items() if record is None or len(record['rounds']) <= number]
 
     turns = [(number, row) for number, row in rotate(rows, protocol.rounds) if missing(row, number)]
+    # On the CPU models are built again in each round, so that only one is in memory. A GPU has room for all, and would
+    # wait for the CPU to build them.
+    prepare = cache(_contenders) if is_gpu(protocol.device) else _contenders
     with progress_bar() as progress, use_threads(protocol.torch_threads):
         task = progress.add_task('', total=len(turns))
         for number, row in turns:
             progress.update(task, description=f'round {number + 1} of {protocol.rounds}: {row.label}')
-            for scope, contender in _contenders(row, protocol, missing(row, number)):
+            contenders = prepare(row, protocol)
+            for scope in missing(row, number):
+                contender = contenders[scope]()
                 turn, output = take_turn(contender, Clock(protocol.device, least_runs=protocol.runs))
                 detections = len(output[0].pred_instances) if scope == 'end2end' else None
                 _add_round(records, row, protocol, scope, turn, dict(contender.figures, detections=detections))
                 times = turn['times_ms']
                 median = statistics.median(times)
-                progress.console.print(f'{row.label} {scope}: {median:.1f} ms, {len(times)} runs', highlight=False)
+                progress.console.print(f'{row.label} {scope}: {median:.3f} ms, {len(times)} runs', highlight=False)
             progress.advance(task)
 
 
@@ -178,36 +215,63 @@ def _add_round(records: Records, row: Row, protocol: Protocol, scope: str, turn:
     records.add(dict(kind='latency', **row.identity, **settings, **figures, **summary))
 
 
-def _contenders(row: Row, protocol: Protocol, scopes: list[str]) -> Iterator[tuple[str, Contender]]:
-    """Build a row's model again, so that only one is in memory, and yield what to time, scope by scope."""
+def _contenders(row: Row, protocol: Protocol) -> dict[str, Callable[[], Contender]]:
+    """Build a row's model, and give for each scope what makes something to time of it."""
     cfg, model = build_model(row.config_path)
     if protocol.checkpoint:
         load_model(model, protocol.checkpoint)
     else:
         randomize_norms(model)
     model, folded, difference = take_path(model, row.label, protocol.path)
-    if scopes != ['backbone']:
+    if protocol.scopes != ('backbone',):
         check_two_stages(model, row.config)
+    memory_format = MEMORY_FORMATS[protocol.memory_format]
     model.to(protocol.device)
-    image = _make_input(cfg, model, protocol)
-    backbone, computed_in = model.backbone, protocol.precision
+    for part in (model.backbone, model.neck) if getattr(model, 'with_neck', False) else (model.backbone,):
+        part.to(memory_format=memory_format)
+    image = _make_input(cfg, model, protocol).contiguous(memory_format=memory_format)
+    backbone, given, computed_in, seconds = model.backbone, image, protocol.precision, None
     # Eager PyTorch in fp32 is what the others are compared with.
     if (protocol.backend, protocol.precision) != ('eager', 'fp32'):
         with one_message(row.label, protocol.device):
             prepared = backend_forward(
-                backbone, image, protocol.backend, protocol.torch_threads, protocol.provider, protocol.precision
+                backbone,
+                image,
+                protocol.backend,
+                protocol.torch_threads,
+                provider=protocol.provider,
+                precision=protocol.precision,
+                weights=protocol.weights,
+                compile_mode=protocol.compile_mode,
             )
-        backbone, computed_in = prepared.forward, prepared.computed_in
+        backbone, computed_in, seconds = prepared.forward, prepared.computed_in, prepared.compile_s
         difference = max(prepared.max_difference, difference or 0)
+        if protocol.weights == 'cast':
+            given = image.to(PRECISIONS[protocol.precision])
     figures = dict(padded=list(image.shape[2:]), folded=folded, computed_in=computed_in, max_difference=difference)
+    if seconds is not None:
+        figures['compile_s'] = seconds
     forwards: dict[str, Callable[[], Callable]] = dict(
-        backbone=lambda: backbone,
-        detector=lambda: detector_forward(model, protocol.shape, protocol.batch, protocol.device),
-        end2end=lambda: end2end_forward(model, protocol.shape, protocol.batch, force=protocol.checkpoint is None),
+        backbone=lambda: partial(backbone, given),
+        detector=lambda: partial(detector_forward(model, protocol.shape, protocol.batch, protocol.device), image),
+        end2end=lambda: partial(
+            end2end_forward(model, protocol.shape, protocol.batch, force=protocol.checkpoint is None), image
+        ),
     )
-    context = partial(running, protocol.backend, protocol.precision, protocol.device)
-    for scope in scopes:
-        yield scope, Contender(row.label, partial(forwards[scope](), image), protocol.batch, context, figures)
+    return {scope: partial(_contender, row.label, forwards[scope], protocol, figures) for scope in protocol.scopes}
+
+
+def _contender(label: str, forward: Callable[[], Callable], protocol: Protocol, figures: dict) -> Contender:
+    """Something to time, on a GPU with the memory that it takes."""
+    run = forward()
+    context = partial(running, protocol.backend, protocol.precision, protocol.device, protocol.weights)
+    if is_gpu(protocol.device):
+        figures = figures | dict(cudnn_benchmark=True)
+        # A graph holds its memory all the time.
+        if protocol.backend != 'graph':
+            with one_message(label, protocol.device), context():
+                figures['peak_mib'] = peak_mib(run, protocol.device)
+    return Contender(label, run, protocol.batch, context, figures)
 
 
 def _make_input(cfg: Config, model: nn.Module, protocol: Protocol) -> Tensor:

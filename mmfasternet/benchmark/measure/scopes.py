@@ -23,7 +23,7 @@ def detector_forward(model: nn.Module, shape: tuple[int, int], batch: int, devic
     roi_head = model.roi_head
 
     def forward(image: Tensor) -> tuple:
-        maps = model.neck(model.backbone(image))
+        maps = _contiguous(model.neck, (), model.neck(model.backbone(image)))
         outputs = (model.rpn_head(maps), roi_head._bbox_forward(maps, proposals))
         return (*outputs, roi_head._mask_forward(maps, masked)) if roi_head.with_mask else outputs
 
@@ -51,11 +51,13 @@ def end2end_forward(model: nn.Module, shape: tuple[int, int], batch: int, force:
             img_shape=shape, ori_shape=shape, pad_shape=padded, batch_input_shape=padded, scale_factor=(1.0, 1.0)
         )
         samples = [DetDataSample(metainfo=metainfo) for _ in range(batch)]
-        handle = model.roi_head.bbox_head.register_forward_hook(_certain_scores) if force else None
+        handles = [model.neck.register_forward_hook(_contiguous)] if model.with_neck else []
+        if force:
+            handles.append(model.roi_head.bbox_head.register_forward_hook(_certain_scores))
         try:
             results = model.predict(image, samples, rescale=True)
         finally:
-            if handle:
+            for handle in handles:
                 handle.remove()
         if force and any(len(result.pred_instances) != FIXED_ROIS for result in results):
             found = [len(result.pred_instances) for result in results]
@@ -68,11 +70,17 @@ def end2end_forward(model: nn.Module, shape: tuple[int, int], batch: int, force:
     return forward
 
 
+def _contiguous(neck: nn.Module, inputs: tuple, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A neck's feature maps in the default memory format, which mmcv's compiled RoIAlign takes for granted."""
+    return tuple(out.contiguous() for out in maps)
+
+
 def _certain_scores(head: nn.Module, inputs: tuple, outputs: tuple) -> tuple:
     """Replace a box head's outputs: proposal i has class i modulo the number of classes, and stays where it is."""
     scores, deltas = outputs
     index = torch.arange(len(scores), device=scores.device)
-    certain = torch.zeros_like(scores)
-    # Logits from 8 down to 6, all different, so that scores are near 1 and have an order.
-    certain[index, index % (scores.shape[1] - 1)] = 8 - 2 * index.to(scores.dtype) / len(scores)
+    # In half precision, a thousand logits between two numbers would not all differ.
+    certain = torch.zeros_like(scores, dtype=torch.float32)
+    # From 8 down to 6, so that scores are near 1 and have an order.
+    certain[index, index % (scores.shape[1] - 1)] = 8 - 2 * index.float() / len(scores)
     return certain, torch.zeros_like(deltas)

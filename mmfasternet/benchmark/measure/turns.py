@@ -15,8 +15,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmfasternet.benchmark.records.gpu import DISTURBING, gpu_state
 from mmfasternet.errors import UserError
 
+from .gpu import is_gpu, stream_times, synchronize
 from .precision import exact_fp32
 
 __all__ = [
@@ -39,15 +41,17 @@ _Key = TypeVar('_Key')
 _MAX_SPREAD = 0.1
 # Load by other programs, in threads, that is not flagged.
 _MAX_FOREIGN_LOAD = 0.5
-# Counted runs in a turn, at most.
-_MOST_RUNS = 50
+# Load by other programs, in threads for each core, that leaves none to launch a GPU's work; more is flagged.
+_MAX_LOAD_PER_CORE = 1.0
+# Times of a turn that are kept, at most: evenly spaced ones, so that files of records stay small.
+_MOST_KEPT = 100
 # Medians that lie no further apart, as a share of the larger, are a tie.
 _TIE = 0.05
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How long a turn lasts: a time, within a least and a largest number of runs.
+    """How long a turn lasts: a time, and at least a number of runs.
 
     Args:
         device: Where the models run, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
@@ -90,16 +94,37 @@ def rotate(items: Sequence[_Key], rounds: int) -> Iterator[tuple[int, _Key]]:
 
 
 def take_turn(contender: Contender, clock: Clock) -> tuple[dict, Any]:
-    """Warm up, then time runs, each of them synchronised, with float32 in float32."""
-    state = dict(
+    """Warm up, then time runs, each of them waited for, with float32 in float32; on a GPU also runs in a row.
+
+    Args:
+        contender: What to time.
+        clock: How long, and on which device.
+
+    Returns:
+        A round of its record, see docs/records.md, and what the last run returned.
+
+    Raises:
+        UserError: If it does not fit into the device's memory, or the device can't run it in this precision.
+    """
+    turn = dict(
         load_average=round(os.getloadavg()[0], 2),
-        clock_mhz=_clock_mhz(clock.device),
+        clock_mhz=_clock_mhz(),
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
     )
     with one_message(contender.label, clock.device), exact_fp32(), contender.context():
         timed_runs(contender.run, clock.device, clock.warmup_s, 1)
         times, output = timed_runs(contender.run, clock.device, clock.turn_s, clock.least_runs)
-    return dict(times_ms=[round(1000 * seconds, 4) for seconds in times], **state), output
+        turn['times_ms'] = _kept([round(1000 * seconds, 4) for seconds in times])
+        if is_gpu(clock.device):
+            turn['stream_ms'] = [round(value, 5) for value in stream_times(contender.run, clock.device, clock.turn_s)]
+            # While it is warm: an idle GPU lowers its clock.
+            turn = turn | dict(clock_mhz=None) | gpu_state(clock.device)
+    return turn, output
+
+
+def _kept(times: list[float]) -> list[float]:
+    """All times, or as many as are kept, evenly spaced over the turn."""
+    return times if len(times) <= _MOST_KEPT else [times[i * len(times) // _MOST_KEPT] for i in range(_MOST_KEPT)]
 
 
 @contextmanager
@@ -177,7 +202,8 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
         busy_threads: Threads that this program itself keeps busy before and during the rounds.
 
     Returns:
-        ``median_ms``, ``p90_ms``, ``quartiles_ms``, ``throughput``, ``flags`` and ``rounds``, see docs/records.md.
+        ``median_ms``, ``p90_ms``, ``quartiles_ms``, ``throughput``, ``flags`` and ``rounds``, on a GPU also
+        ``stream_ms``, see docs/records.md.
 
     Example:
         >>> turn = dict(times_ms=[1.0, 2.0, 3.0], load_average=0.5, clock_mhz=None)
@@ -189,20 +215,35 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
     flags = []
     if high - low > _MAX_SPREAD * median:
         flags.append(f'the quartiles lie {(high - low) / median:.0%} of the median apart: something disturbed it')
-    foreign_load = max(turn['load_average'] for turn in rounds) - busy_threads
-    if device == 'cpu' and foreign_load > _MAX_FOREIGN_LOAD:
-        flags.append(f'the load average was {foreign_load:.1f} above the threads in use: something else ran')
-    clocks = [turn['clock_mhz'] for turn in rounds if turn['clock_mhz']]
-    if clocks and min(clocks) < (1 - _MAX_SPREAD) * max(clocks):
-        flags.append(f'the clock went from {max(clocks):.0f} down to {min(clocks):.0f} MHz')
+    flags += _disturbances(rounds, device, busy_threads)
+    in_a_row = [value for turn in rounds for value in turn.get('stream_ms', [])]
+    stream = dict(stream_ms=round(float(np.median(in_a_row)), 5)) if in_a_row else {}
     return dict(
         median_ms=median,
         p90_ms=p90,
         quartiles_ms=[low, high],
-        throughput=round(1000 * batch / median, 4),
+        **stream,
+        # Launching the next run while one is under way is what throughput is about.
+        throughput=round(1000 * batch / stream.get('stream_ms', median), 4),
         flags=flags,
         rounds=rounds,
     )
+
+
+def _disturbances(rounds: list[dict], device: str, busy_threads: int) -> Iterator[str]:
+    """What else the machine did, as far as it shows in its load and in the clock."""
+    load = max(turn['load_average'] for turn in rounds)
+    if is_gpu(device):
+        if load > _MAX_LOAD_PER_CORE * (os.cpu_count() or 1):
+            yield f'the load average was {load:.1f}, more than the cores: launching the work of the GPU was held up'
+    elif load - busy_threads > _MAX_FOREIGN_LOAD:
+        yield f'the load average was {load - busy_threads:.1f} above the threads in use: something else ran'
+    clocks = [turn['clock_mhz'] for turn in rounds if turn['clock_mhz']]
+    if clocks and min(clocks) < (1 - _MAX_SPREAD) * max(clocks):
+        yield f'the clock went from {max(clocks):.0f} down to {min(clocks):.0f} MHz'
+    held_back = {reason for turn in rounds for reason in turn.get('throttled', [])} & DISTURBING
+    if held_back:
+        yield f"the GPU's clock was held back: {', '.join(sorted(held_back))}"
 
 
 def is_tie(figures: dict, others: dict) -> bool:
@@ -255,24 +296,35 @@ def progress_bar() -> Progress:
 
 
 def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) -> tuple[list[float], Any]:
-    """Seconds of runs, of which there are as many as take that long, and the last output."""
+    """Time runs, each of them waited for, for as long as asked, and at least a number of them.
+
+    Args:
+        run: One run.
+        device: Where it runs.
+        seconds: How long in all.
+        least: Number of runs, at least.
+
+    Returns:
+        Seconds of each run, and what the last one returned.
+
+    Example:
+        >>> len(timed_runs(lambda: None, 'cpu', 0, 3)[0])
+        3
+    """
     times: list[float] = []
-    while len(times) < least or (sum(times) < seconds and len(times) < _MOST_RUNS):
+    total = 0.0
+    synchronize(device)
+    while len(times) < least or total < seconds:
         start = time.perf_counter()
         output = run()
-        if device.startswith('cuda'):
-            torch.cuda.synchronize(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
+        total += times[-1]
     return times, output
 
 
-def _clock_mhz(device: str) -> float | None:
-    """The mean clock of the cores, or the GPU's; None where the machine doesn't say."""
-    if device.startswith('cuda'):
-        try:
-            return float(torch.cuda.clock_rate(device))
-        except (ImportError, RuntimeError):
-            return None
+def _clock_mhz() -> float | None:
+    """The mean clock of the CPU's cores; None where the machine doesn't say."""
     try:
         text = Path('/proc/cpuinfo').read_text()
     except OSError:

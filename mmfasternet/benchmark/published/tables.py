@@ -11,6 +11,9 @@ def published(table: str) -> list[dict[str, str]]:
 
     ``table1_…`` to ``table8_…`` are those of *Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks* (CVPR
     2023), figure by figure. FLOPs are multiply-adds.
+    ``throughput_gpu_timm`` has images/s of timm's backbones, by their names there, from the files
+    ``results/benchmark-infer-amp-nchw-pt291-*.csv`` of https://github.com/huggingface/pytorch-image-models: AMP, batch
+    1024, 224 × 224; compiled by ``torch.compile`` where their names end in dynamo.
 
     Args:
         table: Name of a file in this folder, such as 'table1_operators'.

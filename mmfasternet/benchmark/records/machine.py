@@ -12,9 +12,11 @@ from pathlib import Path
 
 import torch
 
+from .gpu import gpu_facts
+
 __all__ = ['describe_machine', 'machine_id', 'provenance']
 
-_PACKAGES = ('torch', 'torchvision', 'numpy', 'timm')
+_PACKAGES = ('torch', 'torchvision', 'triton', 'numpy', 'timm')
 # Each line is one package, by its names in the package sets.
 _TWINS = (
     ('onedl-mmengine', 'mmengine'),
@@ -29,7 +31,19 @@ _INSTRUCTIONS = (
     *('neon', 'dot', 'i8mm', 'fp16_arith', 'bf16', 'sve', 'sme'),
 )
 # Machines that agree in these fields are one. Its label, and what may change from run to run, are not among them.
-_IDENTITY = ('device', 'device_name', 'cpu', 'cores', 'instructions', 'system', 'python', 'packages', 'cuda', 'cudnn')
+_IDENTITY = (
+    'device',
+    'device_name',
+    'cpu',
+    'cores',
+    'instructions',
+    'system',
+    'python',
+    'packages',
+    'cuda',
+    'cudnn',
+    'driver',
+)
 
 
 def describe_machine(device: str = 'cpu') -> dict:
@@ -60,7 +74,7 @@ def describe_machine(device: str = 'cpu') -> dict:
         packages=_package_versions(),
     )
     if device.startswith('cuda'):
-        machine.update(cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
+        machine |= gpu_facts(device)
     return dict(id=machine_id(machine), **machine)
 
 
@@ -71,12 +85,15 @@ def machine_id(machine: dict) -> str:
 
 
 def provenance() -> dict:
-    """When, from which commit (None outside a clone, with '+' if the code differs) and by which command."""
+    """When, from which commit (None outside a clone, with '+' if the code differs) and by which command.
+
+    The environment variable ``MMFASTERNET_COMMIT`` names the commit of files that were sent without their history.
+    """
     program = sys.argv[0]
     command = ' '.join([os.path.relpath(program) if program.startswith('/') else program, *sys.argv[1:]])
     return dict(
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        commit=_commit(),
+        commit=_commit() or os.environ.get('MMFASTERNET_COMMIT'),
         command=command.replace(str(Path.home()), '~'),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ['FORMAT', 'KINDS', 'SCOPES', 'VERSION', 'check_machine', 'check_record', 'schema_page']
 
-FORMAT, VERSION = 'mmfasternet-records', 2
+FORMAT, VERSION = 'mmfasternet-records', 3
 SCOPES = ('backbone', 'detector', 'end2end')
 
 
@@ -53,6 +53,8 @@ _TEXTS = _Check('a list of texts', lambda value: _is_list(value, None, _is_text)
 _OBJECT = _Check('an object', lambda value: isinstance(value, dict))
 _FILLED = _Check('an object that is not empty', lambda value: isinstance(value, dict) and value != {})
 _SCOPE = _Check(f'one of {", ".join(SCOPES)}', lambda value: value in SCOPES)
+_GPU_PARTS = ('peaks', 'differences', 'kernel')
+_GPU_PART = _Check(f'one of {", ".join(_GPU_PARTS)}', lambda value: value in _GPU_PARTS)
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,29 @@ _MACHINE = (
         'instructions', '', 'sets of the CPU that decide about precisions, such as `avx512_vnni`; not in older files'
     ),
     _Field('system python packages', '', 'operating system, Python, and name → version of the packages'),
-    _Field('cuda cudnn', '', 'with a GPU'),
+    _Field(
+        'cuda cudnn driver capability multiprocessors gpu_memory_gb power_limit_w',
+        '',
+        'with a GPU; the driver and the power limit where the package nvidia-ml-py is installed',
+    ),
 )
 _LATENCIES = (
     _Field('median_ms p90_ms', 'ms', 'over all timed runs of all rounds', _POSITIVE),
     _Field('quartiles_ms', 'ms', 'over all timed runs of all rounds', _QUARTILES),
-    _Field('throughput', 'images/s', '`batch` over the median', _POSITIVE),
-    _Field('rounds', '', 'per round: `times_ms`, `load_average` (1 minute, before the round), `clock_mhz`, `date`'),
+    _Field(
+        'stream_ms',
+        'ms',
+        'on a GPU: the median of runs in a row, which nobody waits for in between, by its own clock; `median_ms` is '
+        'what one caller waits, launching included',
+    ),
+    _Field('throughput', 'images/s', '`batch` over the median; on a GPU over `stream_ms`', _POSITIVE),
+    _Field(
+        'rounds',
+        '',
+        'per round: `times_ms` (at most 100, evenly spaced over the round), `load_average` (1 minute, before the '
+        'round), `clock_mhz`, `date`; on a GPU `stream_ms` (five times), and its state right after the round: '
+        '`clock_mhz`, `power_w`, `temperature_c`, and `throttled`, why its clock was held back',
+    ),
     _Field('flags', '', 'why the latency should be measured again; empty if nothing was noticed', _TEXTS),
 )
 
@@ -138,12 +156,35 @@ KINDS = {
                 "`optimized`: FasterNet's `optimize_for_inference`; the last two are checked to compute the same",
                 _TEXT,
             ),
-            _Field('backend', '', 'what ran it: `eager`, `compile`, `onnxruntime` or `openvino`', _TEXT),
+            _Field(
+                'backend',
+                '',
+                'what ran it: `eager`; `graph`, CUDA graphs; `compile`, torch.compile with frozen weights; '
+                '`onnxruntime`; or `openvino`',
+                _TEXT,
+            ),
+            _Field('compile_mode', '', "torch.compile's, null for its default and for other backends", _TEXT_OR_NULL),
+            _Field('compile_s', 's', 'what torch.compile took, with its first three runs'),
             _Field('provider', '', "ONNX Runtime's execution provider where one was named, else null", _TEXT_OR_NULL),
             _Field(
                 'precision',
                 '',
-                'what was asked for: `fp32`, without TF32; `fp16` or `bf16`, in PyTorch by autocast; or `int8`',
+                'what was asked for: `fp32`, without TF32; `tf32`, in convolutions and matrix products; `fp16` or '
+                '`bf16`; or `int8`',
+                _TEXT,
+            ),
+            _Field(
+                'weights',
+                '',
+                'in PyTorch in half precision: `autocast`, of float32 weights in each run, or `cast`, weights and '
+                'image in the precision; otherwise `fp32`. The two are not compared',
+                _TEXT,
+            ),
+            _Field(
+                'memory_format',
+                '',
+                'of the image, and of the weights of backbone and neck: `contiguous` or `channels_last`; an optimized '
+                'backbone computes in channels_last whatever it is given',
                 _TEXT,
             ),
             _Field(
@@ -167,15 +208,28 @@ KINDS = {
                 'max_difference',
                 '1',
                 "largest difference from the reference path's feature maps in eager fp32 over the largest value of "
-                'the map; null for the reference path itself',
+                'the map; null for the reference path itself. Allowed: 1e-4 in fp32, 5e-3 in tf32, 2e-2 in fp16, 8e-2 '
+                'in bf16',
             ),
+            _Field('peak_mib', 'MiB', 'on a GPU: the most memory that a run holds, beyond weights and image'),
+            _Field('cudnn_benchmark', '', 'on a GPU: true, cuDNN chose its algorithms by trying them'),
             _Field('arch contender', '', '`make engines`: the variant, and what runs it'),
             _Field('flops', 'multiply-adds', '`make engines`: of the backbone'),
             _Field('peak_gmacs', 'GMAC/s', '`make engines`: the fastest large matrix product between the rounds'),
         ),
         (
-            *('scope', 'path', 'backend', 'provider', 'precision', 'device', 'threads', 'batch', 'shape'),
-            *('checkpoint', 'input', 'contender'),
+            *(
+                'scope',
+                'path',
+                'backend',
+                'compile_mode',
+                'provider',
+                'precision',
+                'weights',
+                'memory_format',
+                'device',
+            ),
+            *('threads', 'batch', 'shape', 'checkpoint', 'input', 'contender'),
         ),
     ),
     'ap': _Kind(
@@ -209,16 +263,36 @@ KINDS = {
         (
             _Field('arch contender', '', 'the variant, and whose implementation or which recomputation'),
             _Field('shape batch threads', 'pixels, 1, 1', 'the images, and threads of torch'),
+            _Field('device', '', '`cpu` or a GPU such as `cuda:0`', _TEXT),
+            _Field('precision', '', '`fp32`, `tf32`, or `fp16` or `bf16` by autocast', _TEXT),
+            _Field('memory_format', '', 'of images and weights: `contiguous` or `channels_last`', _TEXT),
             _Field(
                 'held_mib',
                 'MiB',
-                'what the forward pass makes and holds for the backward pass, with outputs',
+                'what the forward pass makes and holds for the backward pass, with outputs; on a GPU the most memory '
+                'that the step holds beyond weights and images',
                 _POSITIVE,
             ),
             _Field('median_ms', 'ms', 'of a forward and a backward pass, models in turn', _POSITIVE),
             _Field('quartiles_ms times_ms', 'ms', 'the same'),
+            _Field('flags', '', 'as of latencies; not in older records'),
         ),
-        ('contender', 'shape', 'batch', 'threads'),
+        ('contender', 'shape', 'batch', 'threads', 'device', 'precision', 'memory_format'),
+    ),
+    'gpu': _Kind(
+        'What was measured on a GPU beside latencies and trainings.',
+        (
+            _Field(
+                'part',
+                '',
+                '`peaks`: the ceilings, a large copy and large products; `differences`: of each way to run a backbone '
+                'from float64; `kernel`: the fused block',
+                _GPU_PART,
+            ),
+            _Field('settings', '', 'what tells measurements of the `row` apart, such as `precision`', _OBJECT),
+            _Field('figures', '', 'what was found, with the unit at the end of a name', _FILLED),
+        ),
+        ('part', 'settings'),
     ),
     'ops': _Kind(
         "mmcv's operators or torchvision's: one alone, or the demo's detector with all of them.",

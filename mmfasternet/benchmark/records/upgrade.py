@@ -14,8 +14,27 @@ _TIMED = ('operators', 'ablation')
 
 def upgrade(document: dict) -> dict:
     """Convert a file of records to the current version."""
-    if document['version'] != 1:
-        return document
+    if document['version'] == 1:
+        document = _upgrade_first(document)
+    if document['version'] == 2:
+        document = dict(document, version=3, records=[_name_defaults(record) for record in document['records']])
+    return document
+
+
+def _name_defaults(record: dict) -> dict:
+    """Say what all measurements had in common before version 3."""
+    if record['kind'] == 'latency':
+        halved = record['precision'] in ('fp16', 'bf16') and record['backend'] in ('eager', 'compile')
+        weights = 'autocast' if halved else 'fp32'
+        return dict(weights=weights, memory_format='contiguous', compile_mode=None) | record
+    if record['kind'] == 'paper' and record['experiment'] == 'operators':
+        return dict(record, settings=dict(precision='fp32') | record['settings'])
+    if record['kind'] == 'training':
+        return dict(device='cpu', precision='fp32', memory_format='contiguous') | record
+    return record
+
+
+def _upgrade_first(document: dict) -> dict:
     machine = dict(document['machine'])
     threads = machine.pop('threads', None)
     machine['label'] = re.sub(r', \d+ threads?$', '', machine['label'])

@@ -1,6 +1,7 @@
 """Pieces of Markdown that the pages drawn from records share."""
 
 import html
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -126,19 +127,19 @@ def flagged(figures: Iterable[dict]) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Milliseconds with three digits.
+    """Milliseconds with three digits, before and after the point.
 
     Args:
-        value: Milliseconds.
+        value: Milliseconds, above 0.
 
     Returns:
         The number, without an exponent.
 
     Example:
-        >>> milliseconds(1.234), milliseconds(12.34), milliseconds(1234.5)
-        ('1.23', '12.3', '1,234')
+        >>> milliseconds(0.08765), milliseconds(1.234), milliseconds(12.34), milliseconds(1234.5)
+        ('0.0877', '1.23', '12.3', '1,234')
     """
-    return f'{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}'
+    return f'{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}'
 
 
 def latency(figures: dict) -> str:

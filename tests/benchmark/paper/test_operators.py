@@ -117,7 +117,7 @@ def test_networks_have_the_flops_of_table_3(network):
 def short(monkeypatch):
     """Turns of two runs, and a machine whose limits are known."""
     monkeypatch.setattr(operators, 'Clock', partial(Clock, warmup_s=0, turn_s=0))
-    monkeypatch.setattr(operators, 'peak_gmacs', lambda device: 50.0)
+    monkeypatch.setattr(operators, 'peak_gmacs', lambda device, precision: 50.0)
     monkeypatch.setattr(operators, 'bandwidth_gb_s', lambda device: 10.0)
 
 
@@ -168,7 +168,7 @@ def made_up():
     for batch in (1, 32):
         for size in SIZES:
             settings = dict(scope='layers', channels=size.channels, height=size.pixels, width=size.pixels)
-            settings |= dict(batch=batch, threads=2)
+            settings |= dict(batch=batch, threads=2, precision='fp32')
             for operator in operators_at(size, batch):
                 width = operator.width(size)
                 cost = operator.cost(size, width)
@@ -177,7 +177,7 @@ def made_up():
                 figures |= timed(float(batch * times.get(operator.name, 1)), batch)
                 add(operator.name, operator.label, settings, **figures)
             add('machine', 'Peak', settings, peak_gmacs=400.0, bandwidth_gb_s=20.0)
-        settings = dict(scope='network', height=224, width=224, batch=batch, threads=2)
+        settings = dict(scope='network', height=224, width=224, batch=batch, threads=2, precision='fp32')
         printed = {row['network']: float(row['flops_g']) for row in published('table3_imagenet')}
         for index, network in enumerate(NETWORKS):
             giga = printed[network.label]

@@ -62,12 +62,17 @@ The paper's GMAC/s are its FLOPs times its images per second: on its CPU one at 
 
 def _setup(records: Records) -> str:
     found = complete(records)
-    threads = found[0]['settings']['threads']
+    threads, precision = (found[0]['settings'][key] for key in ('threads', 'precision'))
+    on_gpu = records.machine.get('device', 'cpu') != 'cpu'
+    how = (
+        'in channels_last, as CUDA graphs that are replayed' if on_gpu else 'with an allocator that keeps freed memory'
+    )
     return f""", {threads} thread{'s' * (threads > 1)}.
 
-FLOPs are multiply-adds, and speeds are multiply-adds per second (GMAC/s; the paper calls them FLOPS), in float32 with
-random weights. Latencies are medians; those of one size and batch were measured in turns, with an allocator that keeps
-freed memory. Two latencies are a tie if their medians are within 5 % or their quartiles overlap.
+FLOPs are multiply-adds, and speeds are multiply-adds per second (GMAC/s; the paper calls them FLOPS), in {precision}
+with random weights. Latencies are medians; those of one size and batch were measured in turns,
+{how}. Two latencies are a tie if their medians are within 5 % or their quartiles
+overlap.
 {flagged(record['figures'] for record in found if 'flags' in record['figures'])}"""
 
 
