@@ -1,5 +1,7 @@
 """Launches and memory accesses of a block, as docs/deploy.md states them; no form may take more than it does now."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from helpers.fake_cuda import needs_fake_cuda
@@ -9,7 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmfasternet import FasterNet
 from mmfasternet.benchmark.gpu.launches import block_launches, count_launches, to_fake_cuda
-from mmfasternet.deploy import optimize_for_inference
+from mmfasternet.benchmark.gpu.predict import predict
+from mmfasternet.deploy import cuda, optimize_for_inference
 
 ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
 
@@ -68,12 +71,15 @@ def test_a_block(forms, form):
 def test_the_optimized_network_never_launches_more_than_the_reference(arch, dtype):
     model, mode = FasterNet(arch).eval(), FakeTensorMode()
     reference, fast = (to_fake_cuda(network, mode, dtype) for network in (model, optimize_for_inference(model)))
-    with mode:
+    with mode, patch.object(cuda, 'allowed_tf32', lambda: (True, False)):
         image = torch.empty(1, 3, 224, 224, device='cuda', dtype=dtype).contiguous(memory_format=torch.channels_last)
         theirs, ours = count_launches(reference, image), count_launches(fast, image)
+    is_half = dtype == torch.float16
     saved = (2 if arch in ('t0', 't1') else 3) * sum(FasterNet.arch_settings[arch]['depths'])
-    assert ours.count == theirs.count - (saved if dtype == torch.float16 else 0)
+    assert ours.count == theirs.count - saved * is_half
     assert ours.elements <= 1.001 * theirs.elements
+    # What the prediction assumes is what is launched.
+    assert (predict(arch, 'eager').launches, predict(arch, 'products').launches) == (theirs.count, theirs.count - saved)
 
 
 @needs_fake_cuda
