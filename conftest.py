@@ -1,5 +1,6 @@
 """How tests run side by side, what is shown of one that fails, and the examples in docstrings."""
 
+import importlib.util
 import logging
 import os
 from collections.abc import Generator
@@ -18,6 +19,9 @@ from mmfasternet.engine.ops import provide_ops
 ROOT = Path(__file__).resolve().parent
 # Examples that export, which torch before 2.6 can't do for images of any size: the openmmlab set skips them.
 EXPORTING = ('export_onnx', 'quantize', 'backend_forward')
+# torch for CPUs comes without Triton, and that of the openmmlab set is too old.
+HAS_TRITON = torch.__version__ >= '2.6' and importlib.util.find_spec('triton')
+collect_ignore = [] if HAS_TRITON else ['mmfasternet/benchmark/gpu/triton_block.py']
 # Lines shown of what a failed test printed: mmengine prints a config, the machine and all hooks for every runner.
 LAST_LINES = 20
 

@@ -234,7 +234,8 @@ def test_the_package_needs_torch_mmengine_and_mmcv_alone():
     # mmengine's runner loads onnx of itself where torch is an old one.
     code = 'import sys, mmcv, mmengine.runner; old = {*sys.modules}; import mmfasternet; print(*{*sys.modules} - old)'
     loaded = {name.partition('.')[0] for name in run_tool(sys.executable, '-c', code).stdout.split()}
-    assert 'mmfasternet' in loaded and not loaded & {*OPTIONAL, 'matplotlib', 'onnxscript'}
+    # torch loads Triton of itself.
+    assert 'mmfasternet' in loaded and not loaded & ({*OPTIONAL, 'matplotlib', 'onnxscript'} - {'triton'})
 
 
 @pytest.mark.slow

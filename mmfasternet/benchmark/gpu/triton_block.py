@@ -25,7 +25,6 @@ from mmfasternet.errors import UserError
 try:
     import triton
     import triton.language as tl
-    from torch.library import custom_op
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 except ImportError as error:
@@ -288,7 +287,7 @@ def with_fused_blocks(optimized: OptimizedFasterNet) -> OptimizedFasterNet:
 
 
 # An operator of torch, so that fake tensors, exports and counts of launches know it.
-@custom_op('mmfasternet::fused_block', mutates_args=())
+@torch.library.custom_op('mmfasternet::fused_block', mutates_args=())
 def _fused_block(
     x: Tensor, weights: Sequence[Tensor], conv_channels: int, is_gelu: bool, tile: Sequence[int]
 ) -> Tensor:

@@ -15,7 +15,7 @@ from mmfasternet.deploy import optimize_for_inference
 
 pytest.importorskip('triton', reason='Triton is not installed')
 if torch.__version__ < '2.6':
-    pytest.skip(f'torch {torch.__version__} has a Triton that is too old, 2.6 has not', allow_module_level=True)
+    pytest.skip(f'the Triton of torch {torch.__version__} is too old, that of 2.6 is not', allow_module_level=True)
 
 from mmfasternet.benchmark.gpu.triton_block import (  # noqa: E402
     SHARED_MEMORY,
