@@ -12,7 +12,19 @@ from helpers.project import ROOT, run_tool, succeed
 
 FOLDERS = ('mmfasternet', 'tools', 'tests')
 # A module that needs one of these is passed over where it is not installed.
-OPTIONAL = ('mmdet', 'mmseg', 'mmpretrain', 'timm', 'plotly', 'jinja2', 'scipy', 'onnx', 'onnxruntime', 'openvino')
+OPTIONAL = (
+    'mmdet',
+    'mmseg',
+    'mmpretrain',
+    'timm',
+    'plotly',
+    'jinja2',
+    'scipy',
+    'onnx',
+    'onnxruntime',
+    'openvino',
+    'triton',
+)
 
 RULES = (
     rules.upward_arrows,

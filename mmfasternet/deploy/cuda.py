@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .packed import PackedConv, autocast_type, is_traced
 
-__all__ = ['compute_by_products', 'has_products_for']
+__all__ = ['allowed_tf32', 'compute_by_products', 'has_products_for']
 
 # Tensor cores take channels in multiples of this many in half precision.
 _MULTIPLE = 8
@@ -37,7 +37,24 @@ def has_products_for(x: Tensor) -> bool:
         return False
     if (dtype := autocast_type(x)) is not None:
         return x.dtype == dtype
-    return x.dtype != torch.float32 or _has_one_precision()
+    return x.dtype != torch.float32 or len(set(allowed_tf32())) == 1
+
+
+def allowed_tf32() -> tuple[bool, bool]:
+    """Whether torch may compute convolutions, and products, of float32 in TF32.
+
+    Returns:
+        The two settings.
+
+    Example:
+        >>> allowed_tf32()  # torch's default
+        (True, False)
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    # torch 2.9 has new settings. Where they were used, the old ones can't be read.
+    if hasattr(cudnn, 'conv'):
+        return cudnn.conv.fp32_precision == 'tf32', matmul.fp32_precision == 'tf32'
+    return cudnn.allow_tf32, matmul.allow_tf32
 
 
 def compute_by_products(x: Tensor, partial_conv3: PackedConv, expand: PackedConv, project: PackedConv) -> Tensor:
@@ -60,7 +77,8 @@ def compute_by_products(x: Tensor, partial_conv3: PackedConv, expand: PackedConv
         >>> torch.allclose(compute_by_products(x, partial_conv3, expand, project), expected, atol=1e-5)
         True
     """
-    mixed = _rows(_mix(x, partial_conv3))
+    # A convolution by another library than cuDNN may give the default memory format.
+    mixed = _rows(_mix(x, partial_conv3).contiguous(memory_format=torch.channels_last))
     weight, bias = expand.weights_in(x.dtype)
     if isinstance(expand.activation, nn.ReLU):
         hidden = torch._addmm_activation(bias, mixed, _columns(weight))
@@ -90,12 +108,3 @@ def _rows(x: Tensor) -> Tensor:
 def _columns(weight: Tensor) -> Tensor:
     """The weights of a 1×1 convolution as the right factor of a product, without a copy."""
     return weight.flatten(1).t()
-
-
-def _has_one_precision() -> bool:
-    """Whether convolutions and products in float32 are both computed in TF32, or both not."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    # torch 2.9 has new settings. Where they were used, the old ones can't be read.
-    if hasattr(cudnn, 'conv'):
-        return (cudnn.conv.fp32_precision == 'tf32') == (matmul.fp32_precision == 'tf32')
-    return cudnn.allow_tf32 == matmul.allow_tf32

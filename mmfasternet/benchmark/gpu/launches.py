@@ -1,16 +1,26 @@
 """How many kernels a forward launches on a GPU, and what they read and write, counted without a GPU."""
 
+import copy
+import importlib.util
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ['Launches', 'count_launches']
+from mmfasternet.deploy import optimize_for_inference
+from mmfasternet.deploy.fold import fold_model
+from mmfasternet.models import FasterNet
+
+__all__ = ['BlockLaunches', 'Launches', 'block_launches', 'count_launches', 'to_fake_cuda']
+
+# Channels of the block that is counted: of T1, which half precision needs no other channels for.
+_CHANNELS = 64
 
 
 @dataclass
@@ -62,6 +72,76 @@ def count_launches(module: nn.Module, image: Tensor) -> Launches:
     with _Counting() as counting:
         module(image)
     return counting.launches
+
+
+class BlockLaunches(NamedTuple):
+    """What a block takes.
+
+    Args:
+        launches: Kernels that it launches.
+        units: What they read and write, in feature maps of the block; weights are negligible.
+    """
+
+    launches: int
+    units: float
+
+
+def block_launches() -> dict[tuple[str, str], BlockLaunches]:
+    """Count what a block of FasterNet takes on CUDA in half precision, in each form; this needs no GPU.
+
+    Returns:
+        Form and activation → what it takes. 'convolutions' is the plain network with folded norms, 'products' what
+        :func:`~mmfasternet.deploy.optimize_for_inference` makes of it, and 'fused' the candidate in Triton, which is
+        left out where Triton is not installed.
+    """
+    counted = {}
+    for act in ('ReLU', 'GELU'):
+        arch = dict(embed_dims=_CHANNELS, depths=(1, 0, 0, 0), act_cfg=dict(type=act))
+        model = FasterNet(arch, out_indices=(0,)).eval()
+        optimized = optimize_for_inference(model)
+        folded, _, _ = fold_model(model, lambda network: network(torch.ones(1, 3, 32, 32)), 'FasterNet')
+        forms = dict(convolutions=folded, products=optimized)
+        if importlib.util.find_spec('triton'):
+            # Imported here, since the others are counted without Triton.
+            from .triton_block import with_fused_blocks
+
+            forms['fused'] = with_fused_blocks(optimized)
+        for form, network in forms.items():
+            counted[form, act] = _block_launches(network)
+    return counted
+
+
+def _block_launches(network: nn.Module) -> BlockLaunches:
+    mode = FakeTensorMode()
+    block = to_fake_cuda(network, mode, torch.float16).stages[0].blocks[0]
+    with mode:
+        x = torch.empty(1, _CHANNELS, 1024, 1024, device='cuda', dtype=torch.float16)
+        x = x.contiguous(memory_format=torch.channels_last)
+        launches = count_launches(block, x)
+    return BlockLaunches(launches.count, launches.elements / x.numel())
+
+
+def to_fake_cuda(model: nn.Module, mode: FakeTensorMode, dtype: torch.dtype) -> nn.Module:
+    """Copy a model to a GPU that does not exist, where tensors have a device, type, shape and strides but no values.
+
+    Args:
+        model: A model on the CPU; it stays as it is.
+        mode: The mode that its forward will be called in, with an image made in the same.
+        dtype: Type of the weights.
+
+    Returns:
+        The copy, channels_last.
+    """
+    model = copy.deepcopy(model).to(dtype, memory_format=torch.channels_last)
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    fake = mode.from_tensor(tensor.detach())
+                    with mode:
+                        fake = fake.to('cuda')
+                    tensors[name] = nn.Parameter(fake, False) if tensors is module._parameters else fake
+    return model
 
 
 class _Counting(TorchDispatchMode):
