@@ -5,7 +5,8 @@ from functools import partial
 
 from mmfasternet.benchmark.comparison.compare import compare
 from mmfasternet.benchmark.comparison.report import write_report
-from mmfasternet.benchmark.measure.latency import Protocol
+from mmfasternet.benchmark.measure.latency import MEMORY_FORMATS, Protocol
+from mmfasternet.benchmark.measure.precision import PRECISIONS
 from mmfasternet.benchmark.published.rows import ROWS, find_row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
@@ -24,6 +25,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default=Protocol.device, help='cpu, cuda:0, …; default: %(default)s')
     parser.add_argument('--threads', type=int, help="torch's threads on the CPU; default: torch's own choice")
     parser.add_argument(
+        '--precision', choices=PRECISIONS, default=Protocol.precision, help='fp16 and bf16 by autocast; default: fp32'
+    )
+    parser.add_argument(
+        '--memory-format', choices=MEMORY_FORMATS, default=Protocol.memory_format, help='default: %(default)s'
+    )
+    parser.add_argument(
         '--records', nargs='+', default=[], metavar='FILE', help='records of other machines to draw as well'
     )
     parser.add_argument('--ap', nargs='+', default=[], metavar='ROW=JSON', help='AP from the JSON of an earlier test')
@@ -40,7 +47,12 @@ def main() -> None:
         compare,
         rows=[find_row(name) for name in args.rows] if args.rows else ROWS,
         protocol=Protocol(
-            device=args.device, threads=args.threads, path='folded', **(QUICK if args.quick else COMPLETE)
+            device=args.device,
+            threads=args.threads,
+            precision=args.precision,
+            memory_format=args.memory_format,
+            path='folded',
+            **(QUICK if args.quick else COMPLETE),
         ),
         metrics=pairs('--ap', args.ap),
         checkpoints=pairs('--checkpoint', args.checkpoint),

@@ -184,7 +184,7 @@ def standings(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:
 
 
 def peaks_of(records: Records) -> dict[str, float]:
-    """The ceilings that were measured: `copy_gb_s`, and `…_gmacs` of each precision."""
+    """The ceilings that were measured: `bandwidth_gb_s`, and `…_gmacs` of each precision."""
     return {key: value for record in records.of_kind('gpu', part='peaks') for key, value in record['figures'].items()}
 
 

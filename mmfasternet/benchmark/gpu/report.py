@@ -112,6 +112,17 @@ Largest difference of a feature map over its largest value.
 
 {training}
 
+## Mask R-CNN
+
+What one caller waits, in ms. *Backbone* alone; *detector*: every layer, with fixed proposals; *end2end*: with NMS and
+masks pasted. Half precision is autocast's.
+
+{detectors}
+
+## A training run
+
+{demo}
+
 ## What speaks against FasterNet, as published
 
 {against}
@@ -145,7 +156,7 @@ def gpu_page(records: Records | None) -> str:
     return _MEASURED.format(
         title=title,
         first=first,
-        verdict=bullets([*slower_than_plain(cells), *is_worth(cells), *standings(cells)]) or _MISSING,
+        verdict=bullets([*slower_than_plain(cells), *is_worth(cells), *standings(cells)]) or '- No figures that are not flagged can be compared.',
         origin=origin(records),
         machine=_machine(records.machine),
         timm=TIMM,

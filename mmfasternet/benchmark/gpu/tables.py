@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from mmfasternet.benchmark.published.tables import published
 from mmfasternet.benchmark.records import Records
-from mmfasternet.benchmark.report.markdown import bullets, milliseconds, table
+from mmfasternet.benchmark.report.markdown import bullets, latency, milliseconds, table
 
 from .measured import Cell, cells_of, form_of, is_tied, peaks_of, run_ms, speedups, ways_of
 from .predict import Card, network_work, predict
@@ -29,9 +29,11 @@ def measured_tables(records: Records) -> dict[str, str]:
     return dict(
         ratios=_ratios_table(cells),
         throughput=_throughput_table(cells),
-        latencies=_by_way(cells, lambda cell, way, record: _ms(record['median_ms']) + ' \\*' * bool(record['flags'])),
+        latencies=_by_way(
+            cells, lambda cell, way, record: milliseconds(record['median_ms']) + ' \\*' * bool(record['flags'])
+        ),
         flags=bullets(_flags(cells)),
-        runs=_by_way(cells, lambda cell, way, record: _ms(run_ms(record))),
+        runs=_by_way(cells, lambda cell, way, record: milliseconds(run_ms(record))),
         peaks=_peaks(peaks),
         shares=_by_way(cells, lambda cell, way, record: _shares(cell, way, record, peaks)),
         predicted=_predicted_table(cells, peaks),
@@ -40,6 +42,8 @@ def measured_tables(records: Records) -> dict[str, str]:
         differences=_differences_table(records),
         kernels=_kernels_table(records),
         training=_training_table(records),
+        detectors=_detectors_table(records),
+        demo=_demo(records),
     )
 
 
@@ -90,7 +94,7 @@ def _flags(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:
 
 
 def _peaks(peaks: dict[str, float]) -> str:
-    texts = [f'{peaks[key]:,.0f} GB/s' for key in ('copy_gb_s',) if key in peaks]
+    texts = [f'{peaks[key]:,.0f} GB/s' for key in ('bandwidth_gb_s',) if key in peaks]
     speeds = {key.removesuffix('_gmacs'): value for key, value in peaks.items() if key.endswith('_gmacs')}
     texts += [f'{value / 1000:.3g} T multiply-adds/s in {precision}' for precision, value in speeds.items()]
     return f'They are {", ".join(texts)}.' if texts else 'They were not measured.'
@@ -98,9 +102,9 @@ def _peaks(peaks: dict[str, float]) -> str:
 
 def _card(precision: str, peaks: dict[str, float]) -> Card | None:
     """The measured ceilings in a precision, None if one is missing."""
-    if not {'copy_gb_s', f'{precision}_gmacs'} <= peaks.keys():
+    if not {'bandwidth_gb_s', f'{precision}_gmacs'} <= peaks.keys():
         return None
-    return Card('measured', peaks['copy_gb_s'] / 1000, 2 * peaks[f'{precision}_gmacs'] / 1000)
+    return Card('measured', peaks['bandwidth_gb_s'] / 1000, 2 * peaks[f'{precision}_gmacs'] / 1000)
 
 
 def _shares(cell: Cell, way: str, record: dict, peaks: dict[str, float]) -> str:
@@ -126,8 +130,12 @@ def _predicted_table(cells: dict[Cell, dict[str, dict]], peaks: dict[str, float]
             measured = [run_ms(record) for way, record in row.items() if form_of(way) == form]
             found = predict(cell.arch, form, cell.shape, cell.batch, card, _VALUE_BYTES[cell.precision])
             times = [found.fastest_ms, found.slowest_ms]
-            expected = '–'.join(dict.fromkeys(map(_ms, times))) if found.throughput else f'≥ {_ms(found.floor_ms)}'
-            texts.append(f'{expected} / **{_ms(min(measured))}**' if measured else '')
+            expected = (
+                '–'.join(dict.fromkeys(map(milliseconds, times)))
+                if found.throughput
+                else f'≥ {milliseconds(found.floor_ms)}'
+            )
+            texts.append(f'{expected} / **{milliseconds(min(measured))}**' if measured else '')
         rows.append([cell.title, *texts])
     return table(['', *forms], rows) if rows else _MISSING
 
@@ -150,7 +158,7 @@ def _kernels_table(records: Records) -> str:
         rows.append(
             [
                 f'{settings["channels"]} channels, {settings["activation"]}, {settings["precision"]}',
-                _ms(figures['stream_ms']),
+                milliseconds(figures['stream_ms']),
                 _optional(figures.get('gmacs_s'), ',.0f'),
                 _optional(figures.get('shared_kib'), '.0f'),
                 str(figures.get('config', '')),
@@ -170,12 +178,37 @@ def _training_table(records: Records) -> str:
                 f'{record.get("precision", "fp32")}, {record.get("memory_format", "contiguous")}',
                 f'{record["held_mib"]:,.0f}',
                 f'{record["held_mib"] / base["held_mib"]:.2f}' if base else '',
-                _ms(record['median_ms']),
+                milliseconds(record['median_ms']),
                 f'{record["median_ms"] / base["median_ms"]:.2f}' if base else '',
             ]
         )
     head = ['', 'held for the backward pass (MiB)', 'of *as it is*', 'forward and backward (ms)', 'of *as it is*']
     return table(head, rows) if rows else _MISSING
+
+
+def _detectors_table(records: Records) -> str:
+    """Latencies that are no contender's: those of detectors, by path."""
+    rows: dict[tuple, dict[str, dict]] = {}
+    for record in records.of_kind('latency'):
+        if 'contender' not in record:
+            key = record['label'], record['scope'], record['precision'], *record['shape'], record['batch']
+            rows.setdefault(key, {})[record['path']] = record
+    paths = list(dict.fromkeys(path for row in rows.values() for path in row))
+    lines = []
+    for (label, scope, precision, height, width, batch), row in rows.items():
+        title = f'{label}, {scope}, {height} × {width}, batch {batch}, {precision}'
+        lines.append([title, *(latency(row[path]) if path in row else '' for path in paths)])
+    return table(['', *paths], lines) if lines else _MISSING
+
+
+def _demo(records: Records) -> str:
+    found = records.of_kind('gpu', part='demo')
+    if not found:
+        return _MISSING
+    figures, settings = found[-1]['figures'], found[-1]['settings']
+    aps = ', '.join(f'{key} {value:.3f}' for key, value in figures.items() if key != 'seconds')
+    options = ' '.join([*['--amp'] * settings['amp'], '--cfg-options', *settings['options']])
+    return f'`tools/train.py {settings["config"]} {options}` took {figures["seconds"]:.0f} s with its data; {aps}.'
 
 
 def _training_cell(record: dict) -> dict:
@@ -185,8 +218,3 @@ def _training_cell(record: dict) -> dict:
 
 def _optional(value: float | None, form: str) -> str:
     return '' if value is None else f'{value:{form}}'
-
-
-def _ms(value: float) -> str:
-    """Milliseconds with three digits, also below one."""
-    return f'{value:.3f}' if value < 1 else milliseconds(value)

@@ -53,7 +53,7 @@ _TEXTS = _Check('a list of texts', lambda value: _is_list(value, None, _is_text)
 _OBJECT = _Check('an object', lambda value: isinstance(value, dict))
 _FILLED = _Check('an object that is not empty', lambda value: isinstance(value, dict) and value != {})
 _SCOPE = _Check(f'one of {", ".join(SCOPES)}', lambda value: value in SCOPES)
-_GPU_PARTS = ('peaks', 'differences', 'kernel')
+_GPU_PARTS = ('peaks', 'differences', 'kernel', 'demo')
 _GPU_PART = _Check(f'one of {", ".join(_GPU_PARTS)}', lambda value: value in _GPU_PARTS)
 
 
@@ -285,8 +285,8 @@ KINDS = {
             _Field(
                 'part',
                 '',
-                '`peaks`: the ceilings, a large copy and large products; `differences`: of each way to run a backbone '
-                'from float64; `kernel`: the fused block',
+                '`peaks`: the ceilings, large triads and large products; `differences`: of each way to run a backbone '
+                'from float64; `kernel`: the fused block; `demo`: a training on the generated data',
                 _GPU_PART,
             ),
             _Field('settings', '', 'what tells measurements of the `row` apart, such as `precision`', _OBJECT),

@@ -53,7 +53,7 @@ def made_up(path, machine=GPU, **fields) -> Records:
     ]
     gpu = dict(config=None, row='gpu', label='T0')
     records.records += [
-        record('gpu', part='peaks', settings={}, figures=dict(copy_gb_s=3000.0, fp16_gmacs=400_000.0), **gpu),
+        record('gpu', part='peaks', settings={}, figures=dict(bandwidth_gb_s=3000.0, fp16_gmacs=400_000.0), **gpu),
         record(
             'gpu',
             part='differences',
