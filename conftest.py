@@ -17,8 +17,8 @@ import torch
 from mmfasternet.engine.ops import provide_ops
 
 ROOT = Path(__file__).resolve().parent
-# Examples that export, which torch before 2.6 can't do for images of any size: the openmmlab set skips them.
-EXPORTING = ('export_onnx', 'quantize', 'backend_forward')
+# Examples that the openmmlab set skips: torch before 2.6 can't export for images of any size, nor fake CUDA tensors.
+NEEDING_2_6 = ('export_onnx', 'quantize', 'backend_forward', 'block_launches', 'to_fake_cuda')
 # torch for CPUs comes without Triton, and that of the openmmlab set is too old.
 HAS_TRITON = torch.__version__ >= '2.6' and importlib.util.find_spec('triton')
 collect_ignore = [] if HAS_TRITON else ['mmfasternet/benchmark/gpu/triton_block.py']
@@ -60,8 +60,8 @@ def example(request) -> None:
     """Start each example of a docstring in a folder with ``configs`` and ``tools``, with the same random numbers."""
     if not isinstance(request.node, pytest.DoctestItem):
         return
-    if request.node.name.rpartition('.')[2] in EXPORTING and torch.__version__ < '2.6':
-        pytest.skip('torch before 2.6 exports without dynamic_shapes')
+    if request.node.name.rpartition('.')[2] in NEEDING_2_6 and torch.__version__ < '2.6':
+        pytest.skip('torch before 2.6 has neither dynamic_shapes nor fake CUDA tensors without a GPU')
     folder, monkeypatch = (request.getfixturevalue(name) for name in ('tmp_path', 'monkeypatch'))
     for name in ('configs', 'tools'):
         (folder / name).symlink_to(ROOT / name)

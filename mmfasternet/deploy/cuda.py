@@ -58,7 +58,7 @@ def allowed_tf32() -> tuple[bool, bool]:
 
 
 def compute_by_products(x: Tensor, partial_conv3: PackedConv, expand: PackedConv, project: PackedConv) -> Tensor:
-    """Compute a block. The shortcut is added in place, since torch would otherwise copy it first.
+    """Compute a block. The shortcut is added in place, since torch would otherwise copy it first (but for the newest).
 
     Args:
         x: Feature map of shape (N, C, H, W), channels_last, that nothing else holds; it is overwritten.

@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from mmfasternet import FasterNet
 from mmfasternet.benchmark.gpu.launches import to_fake_cuda
 from mmfasternet.benchmark.measure.paths import randomize_norms
-from mmfasternet.deploy import backbone, cuda, optimize_for_inference
+from mmfasternet.deploy import backbone, cuda, optimize_for_inference, packed
 from mmfasternet.deploy.fold import fold_model
 from mmfasternet.deploy.packed import PackedConv
 
@@ -194,6 +194,15 @@ def test_products_in_float32_need_one_precision_for_all():
         with patch.object(cuda, 'allowed_tf32', lambda tf32=tf32: tf32):
             assert cuda.has_products_for(fake()) == chosen
     assert not cuda.has_products_for(torch.empty(1, 40, 8, 8))
+
+
+@needs_fake_cuda
+@pytest.mark.parametrize('place, name', [(packed, '_is_compiling'), (torch.jit, 'is_tracing')])
+def test_compilers_and_tracers_see_convolutions(place, name, monkeypatch):
+    x = fake(torch.float16)
+    assert cuda.has_products_for(x)
+    monkeypatch.setattr(place, name, lambda: True)
+    assert not cuda.has_products_for(x)
 
 
 SETTINGS = {

@@ -51,8 +51,8 @@ def count_launches(module: nn.Module, image: Tensor) -> Launches:
 
     These are torch's operators without those that only make views, and what CUDA's operators launch besides: cuDNN's
     convolution copies an input that is no complete map, and its bias is a kernel of its own; a product that adds a
-    matrix copies that first unless it does so in place (torch up to 2.11). What a library launches inside an operator,
-    such as a transposition, is not known here. It is no time: it says what to measure.
+    matrix copies that first unless it does so in place, which only the newest versions of torch avoid. What a library
+    launches inside an operator, such as a transposition, is not known here.
 
     Args:
         module: A model in evaluation mode, on any device. Fake CUDA tensors show what a GPU would be asked for.
@@ -93,6 +93,11 @@ def block_launches() -> dict[tuple[str, str], BlockLaunches]:
         Form and activation → what it takes. 'convolutions' is the plain network with folded norms, 'products' what
         :func:`~mmfasternet.deploy.optimize_for_inference` makes of it, and 'fused' the candidate in Triton, which is
         left out where Triton is not installed.
+
+    Example:
+        >>> found = block_launches()['products', 'ReLU']
+        >>> found.launches, round(found.units, 1)
+        (5, 10.0)
     """
     counted = {}
     for act in ('ReLU', 'GELU'):
@@ -131,6 +136,13 @@ def to_fake_cuda(model: nn.Module, mode: FakeTensorMode, dtype: torch.dtype) -> 
 
     Returns:
         The copy, channels_last.
+
+    Example:
+        >>> mode = FakeTensorMode()
+        >>> conv = to_fake_cuda(nn.Conv2d(3, 8, 3), mode, torch.float16)
+        >>> with mode:
+        ...     conv(torch.empty(1, 3, 8, 8, device='cuda', dtype=torch.float16)).device.type
+        'cuda'
     """
     model = copy.deepcopy(model).to(dtype, memory_format=torch.channels_last)
     for module in model.modules():

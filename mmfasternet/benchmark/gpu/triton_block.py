@@ -377,6 +377,10 @@ def compile_ahead(
 
     Returns:
         What it takes; compare ``shared`` with ``SHARED_MEMORY``.
+
+    Example:
+        >>> compile_ahead(40, 90).shared <= SHARED_MEMORY[90]
+        True
     """
     tile = tile or default_tile(channels, 2 * channels, dtype)
     pointers, numbers = ('x', 'out', *_WEIGHTS), ('pixels', 'height', 'width')
