@@ -295,6 +295,8 @@ def _fused_block(
     out, pixels = torch.empty_like(x), n * height * width
     tile_pixels, hidden, warps, stages = _shrink(Tile(*tile), pixels)
     conv, expand_p, expand_a, expand_b, bias, project_a, project_b = weights
+    if len(bias) % hidden:
+        raise ValueError(f'a tile must have hidden channels that divide {len(bias)}, but got {hidden}')
     _block_kernel[(triton.cdiv(pixels, tile_pixels),)](
         x, out, conv, expand_p, expand_a,
         # A pointer that is never read.

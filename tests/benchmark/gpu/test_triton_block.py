@@ -98,6 +98,9 @@ def test_mistakes():
     for wrong in (torch.empty(1, 40, 4, 4).half(), torch.empty(1, 44, 4, 4)):
         with pytest.raises(ValueError, match='takes a feature map of 40 channels in torch.float32'):
             block(wrong)
+    block.tile = Tile(16, 64, 4, 1)
+    with pytest.raises(ValueError, match='hidden channels that divide 96, but got 64'):
+        block(torch.empty(1, 40, 4, 4))
     huge = torch.empty(1, 40, 2**16, 2**15, device='meta', memory_format=torch.channels_last)
     with pytest.raises(ValueError, match='fewer than 2³¹ pixels'):
         block(huge)
@@ -141,10 +144,11 @@ def test_machine_code_of_other_types(dtype, gpu):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('gpu', GPUS)
-def test_machine_code_of_the_smallest_tiles(gpu):
+@pytest.mark.parametrize('channels', [40, 256])
+def test_machine_code_of_the_smallest_tiles(channels, gpu):
     """Of a map with few pixels."""
-    tile = default_tile(96, 192, torch.float16)
-    check_compiled(96, gpu, torch.float16, True, Tile(16, tile.hidden, 4, tile.stages))
+    tile = default_tile(channels, 2 * channels, torch.float16)
+    check_compiled(channels, gpu, torch.float16, True, Tile(16, tile.hidden, 4, tile.stages))
 
 
 @pytest.mark.slow
