@@ -31,7 +31,8 @@ class CompileBackboneHook(Hook):
         UserError: If this torch can't compile a module, or it lacks a compiler.
 
     Example:
-        >>> hook = HOOKS.build(dict(type='CompileBackboneHook', dynamic=True))
+        >>> CompileBackboneHook(dynamic=True).dynamic
+        True
     """
 
     def __init__(self, dynamic: bool | None = None) -> None:
