@@ -46,7 +46,7 @@ def quantize(model: bytes, images: Iterable[np.ndarray], symmetric: bool = False
         model: The content of an ONNX file that tools/export.py wrote.
         images: Inputs of the model to calibrate on, each float32 of shape (N, 3, H, W), typical of what it will see.
         symmetric: Whether feature maps are signed and have a zero point of 0, and biases stay float32, which TensorRT
-            requires. ONNX Runtime takes about twice as long for such a file on a CPU. Defaults to False.
+            requires. ONNX Runtime takes longer for such a file on a CPU. Defaults to False.
 
     Returns:
         The content of the quantized model's file.

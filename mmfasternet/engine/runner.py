@@ -22,7 +22,7 @@ from mmfasternet.files import replacing
 from mmfasternet.weights.reader import use_safe_reader
 from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
-from . import compile  # noqa: F401, registers its hook
+from . import compile_hook  # noqa: F401, registers its hook
 from .model import to_channels_last, widen_rois
 from .ops import provide_ops
 

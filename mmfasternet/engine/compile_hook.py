@@ -52,7 +52,7 @@ class CompileBackboneHook(Hook):
 def _check_compiler(device: str) -> None:
     """Make sure that torch finds what it compiles with, before a minute has passed."""
     if not hasattr(nn.Module, 'compile'):
-        raise UserError(f'CompileBackboneHook needs torch 2.2, and this is {torch.__version__}: remove the hook')
+        raise UserError(f'CompileBackboneHook needs nn.Module.compile, which torch {torch.__version__} lacks: remove it')
     if device == 'cpu':
         compilers = [os.environ.get('CXX', 'g++')]
     else:
