@@ -52,7 +52,7 @@ class CompileBackboneHook(Hook):
 def _check_compiler(device: str) -> None:
     """Make sure that torch finds what it compiles with, before a minute has passed."""
     if not hasattr(nn.Module, 'compile'):
-        raise UserError(f'CompileBackboneHook needs nn.Module.compile, which torch {torch.__version__} lacks: remove it')
+        raise UserError(f'CompileBackboneHook: torch {torch.__version__} has no nn.Module.compile; remove the hook')
     if device == 'cpu':
         compilers = [os.environ.get('CXX', 'g++')]
     else:
