@@ -29,8 +29,11 @@ for name in $pure; do
     fi
 done
 # mmengine asks for versions, so the names and versions of what is packed travel too.
-for info in "$from"/{onedl_,}mm*.dist-info; do
-    [ -f "$info/METADATA" ] && mkdir "$site/$(basename "$info")" && cp "$info/METADATA" "$site/$(basename "$info")/"
+for info in "$from"/{onedl_mm,mmengine,mmcv,mmdet,mmpretrain}*.dist-info; do
+    if [ -f "$info/METADATA" ]; then
+        mkdir "$site/$(basename "$info")"
+        cp "$info/METADATA" "$site/$(basename "$info")/"
+    fi
 done
 
 # Compiled for that machine's Python; a wheel is a zip file.
@@ -53,16 +56,22 @@ if [ "${REHEARSE:-1}" != 0 ]; then
     rm -r .gpu/rehearsal
 fi
 
-run="export PYTHONPATH=\$PWD/$site:\$PWD PYTHONUNBUFFERED=1 MMFASTERNET_COMMIT=$commit; set -o pipefail; python3 tools/benchmark/gpu.py --out-dir \$OUT"
+# What the first command records is kept on the machine for the second, should OUT be emptied between them.
+kept=/tmp/fasternet-gpu
+command() {
+    echo "mkdir -p $kept; cp -r $kept/. \$OUT; export PYTHONPATH=\$PWD/$site:\$PWD PYTHONUNBUFFERED=1" \
+        "MMFASTERNET_COMMIT=$commit; python3 tools/benchmark/gpu.py --out-dir \$OUT --budget $1 --stages $2 2>&1" \
+        "| tee \$OUT/$3; cp -r \$OUT/. $kept"
+}
 cat <<TEXT
 
 Send the checkout with .gpu to the machine, and run there, with OUT a folder to fetch:
 
 1. in at most 200 s:
-$run --stages env peaks correct smoke --budget 170 2>&1 | tee \$OUT/log.txt
+$(command 170 'env peaks correct smoke' first.txt)
 
-2. if nothing is wrong, on the same machine with the same OUT, in at most 560 s:
-$run --stages tune latency comparison compile training detector operators demo --budget 530 2>&1 | tee \$OUT/log2.txt
+2. if nothing is wrong, on the same machine, in at most 560 s:
+$(command 530 'tune latency comparison compile training detector operators demo' second.txt)
 
 Then draw the pages here, OUT being docs/results/gpu:
 $venv/bin/python tools/benchmark/gpu.py --report-only --out-dir docs/results/gpu
