@@ -69,6 +69,22 @@ work_dir = {str(tmp_path / 'work')!r}
 
 
 @pytest.fixture
+def build_runner(tiny_config):
+    """Build the tiny config's runner, with settings overridden."""
+    # Imported here, since the tests of the backbone need no runner.
+    from mmengine.registry import RUNNERS
+
+    from mmfasternet.engine.config import load_config
+
+    def build(**options):
+        cfg = load_config(tiny_config, options)
+        cfg.experiment_name = f'run_{id(cfg)}'
+        return RUNNERS.build(cfg)
+
+    return build
+
+
+@pytest.fixture
 def mistake_of(monkeypatch) -> Iterator[Callable[..., str]]:
     """Run a tool in this process, which saves the time of its imports, and return the message of a user's mistake."""
 

@@ -27,7 +27,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--int8',
         metavar='IMAGES',
-        help='convolutions in int8, calibrated on the first 32 images of this folder; default: all in float32',
+        help='convolutions in int8, calibrated on the first 32 images of this folder',
+    )
+    parser.add_argument(
+        '--symmetric', action='store_true', help='with --int8: without zero points, as TensorRT requires'
+    )
+    parser.add_argument(
+        '--precision',
+        choices=('fp32', 'fp16'),
+        default='fp32',
+        help='of backbone, neck and heads; inputs, outputs, boxes and scores are float32; default: fp32',
     )
     return parser.parse_args()
 
@@ -39,7 +48,7 @@ def main() -> None:
     from mmfasternet.deploy.export import OPSET, export_onnx
 
     trust_checkpoints(args.trust_checkpoint)
-    exported = export_onnx(args.config, args.out, args.part, args.checkpoint, args.int8)
+    exported = export_onnx(args.config, args.out, args.part, args.checkpoint, args.int8, args.precision, args.symmetric)
     table = Table(show_header=False)
     table.add_row('file', escape(f'{exported.path}, {exported.path.stat().st_size / 1e6:.1f} MB'))
     table.add_row('opset', str(OPSET))

@@ -6,6 +6,8 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=8000),
     visualization=dict(type='SegVisualizationHook'),
 )
+# Crops have one size.
 env_cfg = dict(cudnn_benchmark=True)
+channels_last = True  # of StrictRunner
 visualizer = dict(type='SegLocalVisualizer')
 log_processor = dict(by_epoch=False)

@@ -2,6 +2,7 @@
 # mask_rcnn_fasternet_t0_shapes_pretrained.py starts from its backbone.
 _base_ = ['../_base_/runtime_cls.py', '../_base_/backbones/fasternet_t0.py']
 data_root = 'data/shape_crops/'
+channels_last = False  # it takes longer on a CPU
 
 model = dict(
     type='ImageClassifier',

@@ -21,8 +21,9 @@ from mmfasternet.engine.build import build_model, load_model
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
 
+from .half import check_range, in_half
 from .quantize import quantize
-from .verify import check_detections, check_maps, predict
+from .verify import check_detections, check_maps, check_similar_detections, predict
 
 try:
     import onnx
@@ -33,9 +34,10 @@ except ImportError as error:
         f'the export needs onnx, onnxruntime and onnxscript ({error}): pip install mmfasternet[export]'
     ) from error
 
-__all__ = ['OPSET', 'PARTS', 'Exported', 'export_onnx', 'to_onnx']
+__all__ = ['OPSET', 'PARTS', 'PRECISIONS', 'Exported', 'export_onnx', 'to_onnx']
 
 PARTS = ('backbone', 'neck', 'detector')
+PRECISIONS = ('fp32', 'fp16')
 # The lowest that torch writes without a conversion.
 OPSET = 18
 # Number of images that int8 is calibrated on.
@@ -69,6 +71,8 @@ def export_onnx(
     part: str = 'detector',
     checkpoint: str | None = None,
     int8: str | Path | None = None,
+    precision: str = 'fp32',
+    symmetric: bool = False,
 ) -> Exported:
     """Export the model of a config to ONNX, for images of any size from 32 × 32 pixels.
 
@@ -83,7 +87,10 @@ def export_onnx(
         checkpoint: Path or URL of the weights. None means random ones. Defaults to None.
         int8: An image, or a folder of images, on which convolutions in int8 are calibrated, see
             :func:`~mmfasternet.deploy.quantize.quantize`; the first 32 are used, resized by the config's test pipeline.
-            None means float32. Defaults to None.
+            None means no int8. Defaults to None.
+        precision: One of ``PRECISIONS``: that of the learned parts, see :func:`~mmfasternet.deploy.half.in_half`.
+            Inputs and outputs are float32. Defaults to 'fp32'.
+        symmetric: Whether int8 has no zero points, as TensorRT requires. Defaults to False.
 
     Returns:
         What was written; the difference from PyTorch is that of the float32 graph.
@@ -99,6 +106,12 @@ def export_onnx(
     """
     if part not in PARTS:
         raise UserError(f'part must be one of {", ".join(PARTS)}, but got {part!r}')
+    if precision not in PRECISIONS:
+        raise UserError(f'precision must be one of {", ".join(PRECISIONS)}, but got {precision!r}')
+    if precision == 'fp16' and int8 is not None:
+        raise UserError('a file is exported in fp16 or in int8, not in both: leave out --precision fp16 or --int8')
+    if symmetric and int8 is None:
+        raise UserError('--symmetric says how --int8 quantizes, which is not given')
     if Path(out).suffix != '.onnx':
         raise UserError(f'the file must be named *.onnx, but got {out}')
     if 'dynamo' not in inspect.signature(torch.onnx.export).parameters:
@@ -111,11 +124,11 @@ def export_onnx(
         load_model(model, checkpoint)
     graph = _as_graph(model, part, config)
     images = None if int8 is None else _calibration_images(cfg, model, part, int8)
-    exported = to_onnx(graph, part, _class_names(cfg))
+    exported = to_onnx(in_half(graph) if precision == 'fp16' else graph, part, _class_names(cfg))
     content = exported.SerializeToString()
-    difference = _compare(content, model, graph, part)
+    difference = _compare(content, model, graph, part, precision)
     if images is not None:
-        content = quantize(content, track(images, 'calibrating', transient=True))
+        content = quantize(content, track(images, 'calibrating', transient=True), symmetric)
         exported = onnx.load_model_from_string(content)
     return Exported(
         write_file(out, content),
@@ -208,17 +221,21 @@ def _class_names(cfg: Config) -> list[str]:
     return list(metainfo.get('classes', []))
 
 
-def _compare(content: bytes, model: nn.Module, graph: nn.Module, part: str) -> str:
+def _compare(content: bytes, model: nn.Module, graph: nn.Module, part: str, precision: str) -> str:
     """Compare ONNX Runtime with PyTorch, a detector with mmdet's own predictions, on an image of another size."""
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     scene, _ = draw_scene(np.random.default_rng(0), (200, 333), difficulty=0.1)
     image = torch.from_numpy(scene).permute(2, 0, 1)[None].float()
+    if part != 'detector':
+        image = image / 128 - 1
+    if precision == 'fp16':
+        check_range(graph, image)
     if part == 'detector':
-        return check_detections(session.run(None, {'image': image.numpy()}), predict(model, image))
-    image = image / 128 - 1
+        check = check_similar_detections if precision == 'fp16' else check_detections
+        return check(session.run(None, {'image': image.numpy()}), predict(model, image))
     with torch.no_grad():
         expected = [out.numpy() for out in graph(image)]
-    return check_maps(session.run(None, {'image': image.numpy()}), expected)
+    return check_maps(session.run(None, {'image': image.numpy()}), expected, precision)
 
 
 def _calibration_images(cfg: Config, model: nn.Module, part: str, source: str | Path) -> list[np.ndarray]:

@@ -10,19 +10,30 @@ from mmfasternet.errors import UserError
 
 from .fold import TOLERANCE, largest_difference
 
-__all__ = ['check_detections', 'check_maps', 'predict']
+__all__ = ['check_detections', 'check_maps', 'check_similar_detections', 'predict']
 
 _BOX_TOLERANCE = 1e-2  # pixels
 _SCORE_TOLERANCE = 1e-4
 _MASK_TOLERANCE = 1e-3  # of a mask's pixels, and one more: rounding may decide on a mask's border
 
+_NOTHING = 'no detections, and so no boxes and masks, to compare'
 
-def check_maps(maps: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
+# In fp16, of a feature map's largest value.
+_HALF_TOLERANCE = 1e-2
+# In fp16, rounding also decides on a few proposals: so many detections must be in both, with these IoUs and score.
+_SIMILAR_SHARE = 0.9
+_SIMILAR_BOX = 0.9
+_SIMILAR_MASK = 0.5
+_SIMILAR_SCORE = 0.02
+
+
+def check_maps(maps: Sequence[np.ndarray], expected: Sequence[np.ndarray], precision: str = 'fp32') -> str:
     """Make sure that feature maps are those of the model.
 
     Args:
         maps: What the runtime gave, each of shape (N, C, H, W).
         expected: What the model gave.
+        precision: Of the file, 'fp32' or 'fp16', which allows for its rounding. Defaults to 'fp32'.
 
     Returns:
         The largest difference, in words.
@@ -36,9 +47,9 @@ def check_maps(maps: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> st
     """
     if [a.shape for a in maps] != [b.shape for b in expected]:
         _refuse(f'maps of shapes {[a.shape for a in maps]}, not {[b.shape for b in expected]}')
-    difference = largest_difference(maps, expected)
-    if not difference <= TOLERANCE:
-        _refuse(f'maps that differ by {difference:.1e} of their largest value (allowed: {TOLERANCE:.0e})')
+    difference, allowed = largest_difference(maps, expected), _HALF_TOLERANCE if precision == 'fp16' else TOLERANCE
+    if not difference <= allowed:
+        _refuse(f'maps that differ by {difference:.1e} of their largest value (allowed: {allowed:.0e})')
     return f'maps differ by at most {difference:.1e} of their largest value'
 
 
@@ -64,7 +75,7 @@ def check_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]
     if [a.shape for a in found] != [b.shape for b in expected]:
         _refuse(f'{len(found[0])} detections, not {len(boxes)}, or masks of another size')
     if not len(boxes):
-        return 'no detections, and so no boxes and masks, to compare'
+        return _NOTHING
     # The nearest box of the same label.
     distance = abs(found[0][:, None] - boxes).max(axis=2) + np.where(found[2][:, None] == labels, 0, np.inf)
     partner = distance.argmin(axis=1)
@@ -83,6 +94,52 @@ def check_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]
         f'{len(boxes)} detections: boxes differ by at most {box:.1e} pixels, scores by {score:.1e}, '
         f'masks in {wrong.max()} pixels'
     )
+
+
+def check_similar_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
+    """Make sure that detections in fp16 are those of the model, up to its rounding.
+
+    Nine of ten detections must be in both: with the same label, an IoU of at least 0.9 of the boxes and 0.5 of the
+    masks, and scores at most 0.02 apart.
+
+    Args:
+        found: Boxes (n, 4) in pixels, scores (n,), labels (n,) and boolean masks (n, H, W) of the runtime.
+        expected: The same, of the model.
+
+    Returns:
+        How many detections are in both, in words.
+
+    Raises:
+        UserError: If too few are.
+
+    Example:
+        >>> detections = np.ones((1, 4)), np.ones(1), np.zeros(1), np.ones((1, 8, 8), bool)
+        >>> check_similar_detections(detections, detections)
+        '1 of 1 detections are the same up to rounding'
+    """
+    boxes, scores, labels, masks = found
+    most = max(len(boxes), len(expected[0]))
+    if not most:
+        return _NOTHING
+    same = (labels[:, None] == expected[2]) & (abs(scores[:, None] - expected[1]) <= _SIMILAR_SCORE)
+    same &= _overlaps(boxes, expected[0]) >= _SIMILAR_BOX
+    for i, j in zip(*same.nonzero(), strict=True):
+        union = (masks[i] | expected[3][j]).sum()
+        same[i, j] = (masks[i] & expected[3][j]).sum() >= _SIMILAR_MASK * union
+    number = min(same.any(axis=0).sum(), same.any(axis=1).sum())
+    if number < _SIMILAR_SHARE * most:
+        _refuse(f'{number} of {most} detections (needed: {_SIMILAR_SHARE:.0%})')
+    return f'{number} of {most} detections are the same up to rounding'
+
+
+def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The IoU of each box (n, 4) with each of the others (m, 4)."""
+    boxes = boxes[:, None]
+    sides = np.minimum(boxes[..., 2:], others[:, 2:]) - np.maximum(boxes[..., :2], others[:, :2])
+    shared = sides.clip(min=0).prod(axis=-1)
+    union = (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) + (others[:, 2:] - others[:, :2]).prod(axis=-1) - shared
+    # Equal boxes without an area are the same.
+    return np.where(union > 0, shared / np.maximum(union, 1e-9), (boxes == others).all(axis=-1))
 
 
 def _refuse(what: str) -> None:

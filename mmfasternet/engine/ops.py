@@ -8,7 +8,7 @@ import torch
 
 from mmfasternet.errors import UserError
 
-__all__ = ['provide_ops']
+__all__ = ['has_compiled_ops', 'provide_ops']
 
 _NAME = 'mmcv._ext'
 
@@ -49,3 +49,17 @@ def provide_ops() -> None:
             f'install the torchvision that fits torch {torch.__version__}. The backbone alone works without both.'
         ) from error
     sys.modules[_NAME] = TorchvisionOps(_NAME)
+
+
+def has_compiled_ops() -> bool:
+    """Whether mmcv's compiled operators are in use, instead of what :func:`provide_ops` has put in their place.
+
+    Returns:
+        The answer; False if neither has been imported.
+
+    Example:
+        >>> type(has_compiled_ops())
+        <class 'bool'>
+    """
+    # What is imported from a file; the module that stands in has none.
+    return hasattr(sys.modules.get(_NAME), '__file__')

@@ -22,6 +22,8 @@ from mmfasternet.files import replacing
 from mmfasternet.weights.reader import use_safe_reader
 from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
+from . import compile_hook  # noqa: F401, registers its hook
+from .model import to_channels_last, widen_rois
 from .ops import provide_ops
 
 __all__ = ['SafeCheckpointHook', 'SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
@@ -129,6 +131,8 @@ class StrictRunner(Runner):
     - ``load_from`` and tests fail if the checkpoint lacks an entry of the model. In training, heads for another number
       of classes start afresh, and are listed.
     - Checkpoints are written under a temporary name and renamed, and ``resume`` finds the newest complete one.
+    - ``channels_last=True`` in the config keeps the model in that memory format.
+    - In mixed precision, features of RoIs are pooled in float32, see :func:`~mmfasternet.engine.model.widen_rois`.
     - With several processes, the main one alone writes the metrics of a test.
     - Several processes work without a GPU (gloo, ``launcher='pytorch'``).
     - Data that is missing, or whose annotations don't match its images, is one error before training starts.
@@ -160,7 +164,15 @@ class StrictRunner(Runner):
             torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
 
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        model = super().build_model(model)
+        widen_rois(model)
+        return model
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if self.cfg.get('channels_last'):
+            # Before DDP, which takes over the layout of the weights for the gradients.
+            model = to_channels_last(model)
         if self.distributed and get_device() == 'cpu':
             if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
                 raise UserError(

@@ -1,5 +1,6 @@
 """What ``tools/train.py`` does."""
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
@@ -16,7 +17,8 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
 
     Args:
         cfg: The config, see :func:`~mmfasternet.engine.config.load_config`; it is changed in place.
-        amp: Whether to train in automatic mixed precision, on a GPU. Defaults to False.
+        amp: Whether to train in automatic mixed precision, on a GPU: in float16 with a scaled loss or, if the config
+            has ``optim_wrapper.dtype='bfloat16'``, in bfloat16. Defaults to False.
         auto_scale_lr: Whether to scale the learning rate to the actual batch size. Defaults to False.
         resume: A checkpoint to resume from, or 'auto' for the newest complete one in the work dir. None
             leaves it to the config. Defaults to None.
@@ -30,7 +32,9 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
         if get_device() == 'cpu':
             raise UserError('--amp needs a GPU, and this machine has none; train without it')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+        # bfloat16 has the range of float32, so that small gradients don't vanish.
+        wide = cfg.optim_wrapper.get('dtype') in ('bfloat16', torch.bfloat16)
+        cfg.optim_wrapper.loss_scale = dict(enabled=False) if wide else 'dynamic'
     if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…), which the config lacks')

@@ -89,7 +89,10 @@ class FasterNetBlock(nn.Module):
         """Add the shortcut ``x``, after layer scale and drop path."""
         if self.layer_scale is not None:
             out = self.layer_scale.unsqueeze(-1).unsqueeze(-1) * out
-        return x + self.drop_path(out)
+        if not self.drop_path.training:
+            return x + out
+        # Of ones, drop path makes the factor of each image, by the same random numbers as of the complete feature map.
+        return torch.addcmul(x, out, self.drop_path(out.new_ones(len(out), 1, 1, 1)))
 
 
 class Stage(nn.Module):

@@ -11,6 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 __all__ = ['recomputable']
 
+_can_tell = hasattr(torch.compiler, 'is_compiling')  # torch 2.1 can't
+
 
 def recomputable(forward: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Module, Tensor], Tensor]:
     """Make the forward of a FasterNet block follow the block's ``with_cp``: False, True or 'elementwise'."""
@@ -32,18 +34,28 @@ def _recompute_elementwise(block: nn.Module, x: Tensor) -> Tensor:
     expand, norm, activation, project = block.mlp
     convolved, passed = torch.split(x, [pconv.conv_channels, pconv.pass_channels], dim=1)
     convolved = pconv.partial_conv3(convolved)
-    hidden = _recompute(block, lambda *parts: expand(torch.cat(parts, dim=1)), convolved, passed)
-    out = _recompute(block, lambda hidden: project(activation(norm(hidden))), hidden)
+    # Nothing in it is random.
+    hidden = _recompute(block, lambda *parts: expand(torch.cat(parts, dim=1)), convolved, passed, random=False)
+    out = _recompute(block, lambda hidden: project(activation(norm(hidden))), hidden, random=False)
     return block.add_to(x, out)
 
 
-# torch.compile, which recomputes in its own way, does not support context_fn.
-@torch.compiler.disable
-def _recompute(block: nn.Module, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def _recompute(block: nn.Module, function: Callable[..., Tensor], *inputs: Tensor, random: bool = True) -> Tensor:
     """Call a function now, and once more in the backward pass, which BN must not count as a second batch."""
-    return checkpoint(
-        function, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _spare_bn_buffers(block))
+    # torch.compile, which recomputes in its own way, does not support context_fn. As a decorator, disable would load
+    # the compiler when this module is imported, which takes a second.
+    call = torch.compiler.disable(checkpoint) if _can_tell and torch.compiler.is_compiling() else checkpoint
+    return call(
+        function,
+        *inputs,
+        use_reentrant=False,
+        preserve_rng_state=random,
+        context_fn=lambda: (nullcontext(), _spare_bn_buffers(block)),
     )
+
+
+if not _can_tell:
+    _recompute = torch.compiler.disable(_recompute)
 
 
 @contextmanager

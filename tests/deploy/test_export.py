@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from mmfasternet.deploy import export, optimize_for_inference
 from mmfasternet.deploy.export import Exported, export_onnx
 from mmfasternet.deploy.mask_rcnn import MaskRCNNGraph, _paste
-from mmfasternet.deploy.verify import check_detections, check_maps, predict
+from mmfasternet.deploy.verify import check_detections, check_maps, check_similar_detections, predict
 
 CONFIG = ROOT / 'configs/mask_rcnn_fasternet_t0.py'
 FEWER = 'model = dict(test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300), rcnn=dict(max_per_img=60)))'
@@ -197,6 +197,97 @@ def test_example_of_ap(exported, tiny_config):
     assert 0 <= float(metrics['coco/bbox_mAP']) < 0.1 and 0 <= float(metrics['coco/segm_mAP']) < 0.1
 
 
+# fp16 -----------------------------------------------------------------------------------------------------------------
+
+
+def check_half(path: Path) -> onnx.ModelProto:
+    """Weights and what multiplies with them are float16; inputs, outputs and what decides on boxes are float32."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path), data_prop=True)
+    onnx.checker.check_model(graph, full_check=True)
+    assert [(opset.domain, opset.version) for opset in graph.opset_import] == [('', export.OPSET)]
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    types = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
+    types |= {value.name: value.type.tensor_type.elem_type for value in graph.graph.value_info}
+    types |= {value.name: value.type.tensor_type.elem_type for value in [*graph.graph.input, *graph.graph.output]}
+    for node in graph.graph.node:
+        found = {types[name] for name in node.input if name} & {half, single}
+        if node.op_type in ('Conv', 'ConvTranspose', 'Gemm', 'BatchNormalization', 'Resize', 'MaxPool'):
+            assert found == {half} or node.op_type == 'Resize' and half in found, node.name
+        elif node.op_type in ('NonMaxSuppression', 'RoiAlign', 'TopK', 'Exp', 'Softmax', 'Sqrt', 'MatMul', 'Pad'):
+            assert found == {single}, node.name
+    assert types['image'] == single and half not in {types[value.name] for value in graph.graph.output}
+    return graph
+
+
+@pytest.mark.parametrize('part', ['backbone', 'neck'])
+@torch.no_grad()
+def test_fp16_maps(slim, checkpoint, model, exported, part, tmp_path):
+    file = export_onnx(slim, tmp_path / 'half.onnx', part, str(checkpoint), precision='fp16')
+    check_half(file.path)
+    assert file.inputs == exported[part].inputs and file.outputs == exported[part].outputs
+    assert file.path.stat().st_size < 0.55 * exported[part].path.stat().st_size
+    image = torch.randn(2, 3, 67, 93)
+    expected = model.backbone(image)
+    expected = [out.numpy() for out in (expected if part == 'backbone' else model.neck(expected))]
+    for runtime in ('onnxruntime', 'openvino'):
+        for ours, exact in zip(load(runtime, file.path.read_bytes())(image), expected, strict=True):
+            assert 1e-5 < abs(ours - exact).max() / abs(exact).max() < 5e-3
+
+
+@pytest.mark.slow
+def test_fp16_detector(slim, checkpoint, model, exported, tmp_path):
+    file = export_onnx(slim, tmp_path / 'half.onnx', 'detector', str(checkpoint), precision='fp16')
+    graph = check_half(file.path)
+    assert {'NonMaxSuppression', 'RoiAlign', 'Gemm', 'ConvTranspose'} <= {node.op_type for node in graph.graph.node}
+    assert file.inputs == exported['detector'].inputs and file.outputs == exported['detector'].outputs
+    assert 'of 60 detections are the same' in file.difference
+    photo = torch.from_numpy(skimage.data.chelsea()[:300, :400].copy()).permute(2, 0, 1)[None].float()
+    check_similar_detections(load('onnxruntime', file.path.read_bytes())(photo), predict(model, photo))
+
+
+def test_a_model_beyond_the_range_of_fp16_is_refused(slim, monkeypatch, tmp_path):
+    def loud(config):
+        cfg, model = build_model(config)
+        model.backbone.norm0.weight.data.fill_(1e5)
+        return cfg, model
+
+    monkeypatch.setattr(export, 'build_model', loud)
+    with pytest.raises(UserError, match=r'fp16 ends at 65504, and a layer of this model gives \d{6}'):
+        export_onnx(slim, tmp_path / 'half.onnx', 'backbone', precision='fp16')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda found: found[0].__iadd__(3), '8 of 10 detections'),
+        (lambda found: found[1].__iadd__(0.03), '8 of 10 detections'),
+        (lambda found: found[2].__iadd__(1), '8 of 10 detections'),
+        (lambda found: found[3].__setitem__((slice(None), slice(0, 5)), False), '8 of 10 detections'),
+    ],
+)
+def test_similar_detections(change, message):
+    """One of ten may differ, but not two."""
+    corners = np.arange(10, dtype=np.float32)[:, None] * 20
+    expected = [np.hstack([corners, corners, corners + 9, corners + 9]), np.full(10, 0.9, np.float32)]
+    expected += [np.arange(10), np.ones((10, 8, 8), bool)]
+    for count, passes in ((1, True), (2, False)):
+        found = [array[::-1].copy() for array in expected]
+        changed = [array[:count] for array in found]
+        change(changed)
+        if passes:
+            assert check_similar_detections(found, expected).startswith('9 of 10 detections are the same')
+        else:
+            with pytest.raises(UserError, match=message):
+                check_similar_detections(found, expected)
+    with pytest.raises(UserError, match='0 of 10 detections'):
+        check_similar_detections([array[:0] for array in expected], expected)
+    assert check_similar_detections(*[[array[:0] for array in expected]] * 2).startswith('no detections')
+
+
+# int8 -----------------------------------------------------------------------------------------------------------------
+
+
 @pytest.fixture(scope='module')
 def images(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('images')
@@ -218,6 +309,29 @@ def test_int8_backbone(slim, checkpoint, model, exported, images, tmp_path):
     weights = [array for array in initializers if array.dtype == np.int8 and array.ndim == 4]
     # Two products with values of 8 bits fit in 16 bits with a sign.
     assert len(weights) > 15 and all(2 * 255 * abs(array.astype(int)).max() < 2**15 for array in weights)
+    photo = torch.from_numpy(skimage.data.coffee()[:160, :224].copy()).permute(2, 0, 1).flip(0)
+    image = model.data_preprocessor(dict(inputs=[photo]))['inputs']
+    expected = [out.numpy() for out in model.backbone(image)]
+    for runtime in ('onnxruntime', 'openvino'):
+        for ours, exact in zip(load(runtime, file.path.read_bytes())(image), expected, strict=True):
+            assert 1e-4 < abs(ours - exact).mean() / abs(exact).mean() < 0.1
+
+
+@torch.no_grad()
+def test_symmetric_int8_is_what_tensorrt_takes(slim, checkpoint, model, images, tmp_path):
+    """Signed, with zero points of 0, and no 32-bit integers dequantized."""
+    file = export_onnx(slim, tmp_path / 'int8.onnx', 'backbone', str(checkpoint), int8=images, symmetric=True)
+    graph = onnx.load(file.path).graph
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type in ('QuantizeLinear', 'DequantizeLinear')]
+    zero_points = [values[node.input[2]] for node in nodes]
+    assert len(nodes) > 20 and all(zero.dtype == np.int8 and not zero.any() for zero in zero_points)
+    quantized = {name for node in nodes for name in node.output}
+    for node in graph.node:
+        if node.op_type == 'Conv':
+            assert quantized.issuperset(node.input[:2])
+            assert all(values[bias].dtype == np.float32 for bias in node.input[2:])
+    assert all(abs(values[node.input[0]].astype(int)).max() <= 64 for node in nodes if node.input[0] in values)
     photo = torch.from_numpy(skimage.data.coffee()[:160, :224].copy()).permute(2, 0, 1).flip(0)
     image = model.data_preprocessor(dict(inputs=[photo]))['inputs']
     expected = [out.numpy() for out in model.backbone(image)]
@@ -252,10 +366,12 @@ def test_tool(monkeypatch, capsys, tmp_path):
     written = Exported(tmp_path / 'b.onnx', *shapes, dict(Conv=43, Add=2), 'maps differ by at most 1.0e-06')
     asked = []
     monkeypatch.setattr(export, 'export_onnx', lambda *arguments: asked.append(arguments) or written)
-    monkeypatch.setattr(sys, 'argv', ['export.py', 'a.py', '--part', 'backbone', '--out', 'b.onnx', '--int8', 'c'])
+    monkeypatch.setattr(
+        sys, 'argv', ['export.py', 'a.py', '--part', 'backbone', '--out', 'b.onnx', '--int8', 'c', '--symmetric']
+    )
     monkeypatch.setenv('COLUMNS', '200')
     runpy.run_path(str(ROOT / 'tools/export.py'), run_name='__main__')
-    assert asked == [('a.py', 'b.onnx', 'backbone', None, 'c')]
+    assert asked == [('a.py', 'b.onnx', 'backbone', None, 'c', 'fp32', True)]
     printed = capsys.readouterr().out
     for words in (
         '1.5 MB',
@@ -343,6 +459,13 @@ def test_a_box_without_width_has_an_empty_mask():
 def test_wrong_use(checkpoint, tmp_path, monkeypatch):
     other = ROOT / 'configs/mask_rcnn_fasternet_t1.py'
     neckless = write_config(tmp_path / 'neckless.py', "model = dict(type='MaskRCNN', neck=None)")
+    for options, message in (
+        (dict(precision='int4'), "precision must be one of fp32, fp16, but got 'int4'"),
+        (dict(precision='fp16', int8='images'), 'exported in fp16 or in int8, not in both'),
+        (dict(symmetric=True), '--symmetric says how --int8 quantizes'),
+    ):
+        with pytest.raises(UserError, match=message):
+            export_onnx(CONFIG, 'a.onnx', **options)
     for arguments, message in (
         ((CONFIG, 'a.onnx', 'head'), "part must be one of backbone, neck, detector, but got 'head'"),
         ((other, 'a.onnx', 'backbone', str(checkpoint)), 'does not fit this MaskRCNN'),

@@ -10,11 +10,9 @@ import torch.multiprocessing as mp
 from helpers.project import ROOT, run_tool
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
-from mmengine.registry import RUNNERS
 from torch.nn.parallel import DistributedDataParallel
 
 from mmfasternet import FasterNet
-from mmfasternet.engine.config import load_config
 from mmfasternet.engine.runner import SafeCheckpointHook, latest_checkpoint
 from mmfasternet.errors import UserError
 from mmfasternet.weights.reader import CheckpointError, UntrustedCheckpointError, read_checkpoint, trust_checkpoints
@@ -113,18 +111,6 @@ def test_latest_checkpoint_is_the_newest_complete_one(tmp_path):
     torch.save({}, tmp_path.parent / 'elsewhere.pth')
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path.parent / 'elsewhere.pth'))
     assert latest_checkpoint(tmp_path) == str(tmp_path.parent / 'elsewhere.pth')
-
-
-@pytest.fixture
-def build_runner(tiny_config):
-    """Build the tiny config's runner, with settings overridden."""
-
-    def build(**options):
-        cfg = load_config(tiny_config, options)
-        cfg.experiment_name = f'run_{id(cfg)}'
-        return RUNNERS.build(cfg)
-
-    return build
 
 
 @pytest.fixture
@@ -230,6 +216,19 @@ def test_typo_in_the_backbone_is_a_type_error(build_runner):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
+def test_the_runner_asks_for_channels_last(build_runner):
+    plain, asked = (build_runner(channels_last=value).model for value in (False, True))
+    weights = [model.backbone.stages[0].blocks[0].spatial_mixing.partial_conv3.weight for model in (plain, asked)]
+    assert [weight.is_contiguous(memory_format=torch.channels_last) for weight in weights] == [False, True]
+
+
+def test_the_runner_widens_the_rois_of_every_head(build_runner):
+    head = build_runner().model.roi_head
+    for extractor in (head.bbox_roi_extractor, head.mask_roi_extractor):
+        maps = [torch.rand(1, extractor.out_channels, size, size).bfloat16() for size in (16, 8, 4, 2)]
+        assert extractor(maps, torch.tensor([[0.0, 1, 1, 40, 50]])).dtype == torch.float32
+
+
 def test_sync_bn_on_cpus_is_one_message(tiny_config, mistake_of, monkeypatch):
     """In a process as the launcher starts it; port 0 is a free one."""
     of_the_launcher = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')

@@ -52,7 +52,7 @@ def load(name: str, options: dict | None = None):
 @pytest.mark.parametrize('name', RECIPES)
 def test_recipe_is_the_zoos(name):
     zoo, keys, own = RECIPES[name]
-    elsewhere = ('model.backbone', 'model.pretrained', 'in_channels', 'data_root')
+    elsewhere = ('model.backbone', 'model.pretrained', 'in_channels', 'data_root', 'pin_memory')
     found = differences(load(name), load_config(ZOO / zoo), keys)
     found = {path for path in found if not any(part in path for part in elsewhere)}
     assert all(any(part in path for path in found) for part in own)

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import sys
 import warnings
 from itertools import combinations
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.golden import GOLDEN_ARCHS, golden_image, golden_outputs, golden_shapes, golden_state_dict
+from helpers.project import succeed
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
@@ -405,6 +407,18 @@ def test_layer_scale_and_drop_path_are_the_authors():
     torch.testing.assert_close(block.eval()(x), x + change)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_drop_path_draws_and_computes_what_mmcvs_does(dtype):
+    block = FasterNet(TINY, drop_path_rate=0.4, layer_scale_init_value=0.5).stages[-1].blocks[-1].to(dtype)
+    results = []
+    for add in (block.add_to, lambda x, out: x + block.drop_path(0.5 * out)):
+        x, out = (torch.randn(50, 64, 2, 2, dtype=dtype, generator=torch.Generator().manual_seed(i)) for i in range(2))
+        torch.manual_seed(3)
+        y = add(x.requires_grad_(), out.requires_grad_())
+        results.append((y, *torch.autograd.grad(sum_of((y,)), (x, out)), torch.get_rng_state()))
+    torch.testing.assert_close(*results)
+
+
 def test_layer_scale_has_the_authors_keys():
     scaled, plain = FasterNet(TINY, layer_scale_init_value=1e-5).state_dict(), FasterNet(TINY).state_dict()
     blocks = [(0, 0), (2, 0), (2, 1), (4, 0), (6, 0)]
@@ -606,6 +620,12 @@ def test_compile(with_cp):
     gradients, peer_gradients = ([p.grad for p in m.parameters()] for m in (model, peer))
     torch.testing.assert_close(gradients, peer_gradients, atol=1e-2, rtol=1e-3)
     torch.testing.assert_close(buffers_of(model), buffers_of(peer), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, 'is_compiling'), reason='torch 2.1 cannot tell that it compiles')
+def test_importing_does_not_load_the_compiler():
+    """Which takes a second."""
+    succeed(sys.executable, '-c', "import sys, mmfasternet; sys.exit('torch._dynamo' in sys.modules)")
 
 
 def test_autocast():

@@ -17,7 +17,7 @@ from .tables import measured_tables
 
 __all__ = ['draw_gpu', 'gpu_page', 'write_gpu']
 
-_MISSING = 'Not measured.'
+_FLAGGED = '- All figures that could be compared are flagged.'
 _UNMEASURED = """# FasterNet on a GPU
 
 **Nothing on this page was measured on a GPU by this project.**
@@ -156,7 +156,7 @@ def gpu_page(records: Records | None) -> str:
     return _MEASURED.format(
         title=title,
         first=first,
-        verdict=bullets([*slower_than_plain(cells), *is_worth(cells), *standings(cells)]) or '- No figures that are not flagged can be compared.',
+        verdict=bullets([*slower_than_plain(cells), *is_worth(cells), *standings(cells)]) or _FLAGGED,
         origin=origin(records),
         machine=_machine(records.machine),
         timm=TIMM,

@@ -205,7 +205,7 @@ def _peaks(run: _Run) -> None:
 def _correct(run: _Run) -> None:
     """The largest difference of each way from float64, on images of odd sizes, which a wrong mask would show."""
     for arch in run.plan.archs:
-        networks = build_networks(arch, run.device)
+        networks = build_networks(arch, run.device, run.records)
         exact = copy.deepcopy(networks['reference']).double()
         for precision in PRECISIONS:
             for batch, *shape in run.plan.odd:
@@ -243,6 +243,20 @@ def _smoke(run: _Run) -> None:
     cell = run.plan.cells[0]
     measure_cell(cell, _possible(run, (*EAGER, *GRAPHS)), 1, run.device, run.records, run.attempt)
     _say_cell(run, cell)
+
+
+def _tune(run: _Run) -> None:
+    """The tiles of the fused kernel, which is Triton's and so needs a GPU."""
+    if not is_gpu(run.device):
+        return
+    # Imported here, since it needs Triton.
+    from .tune import tune_blocks
+
+    for arch in run.plan.archs:
+        with run.attempt(f'tiles of {arch.upper()}'):
+            for record in tune_blocks(arch, run.device):
+                run.records.add(record)
+                run.say(f'{record["label"]}: {record["figures"]}')
 
 
 def _latency(run: _Run) -> None:
@@ -375,6 +389,7 @@ STAGES: dict[str, tuple[Callable[[_Run], None], float]] = dict(
     peaks=(_peaks, 10),
     correct=(_correct, 60),
     smoke=(_smoke, 25),
+    tune=(_tune, 45),
     latency=(_latency, 200),
     comparison=(_comparison, 110),
     compile=(_compile, 150),

@@ -65,18 +65,19 @@ COMPILED = tuple(
 )
 
 
-def build_networks(arch: str, device: str) -> dict[str, nn.Module]:
+def build_networks(arch: str, device: str, records: Records) -> dict[str, nn.Module]:
     """The networks that the ways run, all with the same weights, in float32.
 
     Args:
         arch: The variant.
         device: Where they are put.
+        records: Where the fastest tiles of the fused kernel are, if they were tried.
 
     Returns:
         'timm', 'reference', 'folded', 'optimized' and, on a GPU, 'fused' → network, in evaluation mode.
 
     Example:
-        >>> list(build_networks('t0', 'cpu'))
+        >>> list(build_networks('t0', 'cpu', Records({})))
         ['timm', 'reference', 'optimized', 'folded']
     """
     networks = build_models(arch)
@@ -84,8 +85,10 @@ def build_networks(arch: str, device: str) -> dict[str, nn.Module]:
     if is_gpu(device):
         # Imported here, since it needs Triton.
         from .triton_block import with_fused_blocks
+        from .tune import use_tiles
 
         networks['fused'] = with_fused_blocks(networks['optimized'])
+        use_tiles(networks['fused'], records)
     return {name: network.to(device) for name, network in networks.items()}
 
 
@@ -151,7 +154,7 @@ def measure_cell(
         LackingError: If the machine lacks the precision.
         UserError: If a way computes something else, or does not fit into the memory.
     """
-    networks, image = build_networks(cell.arch, device), image_of(cell, device)
+    networks, image = build_networks(cell.arch, device, records), image_of(cell, device)
     contenders: dict[Way, Contender] = {}
     for way in ways:
         with attempt(f'{cell.title}, {way.title}'):
