@@ -93,7 +93,7 @@ def export_onnx(
         symmetric: Whether int8 has no zero points, as TensorRT requires. Defaults to False.
 
     Returns:
-        What was written; the difference from PyTorch is that of the float32 graph.
+        What was written; with int8, the difference from PyTorch is that of the float32 graph.
 
     Raises:
         UserError: If an argument is wrong, this part of the model can't be exported, the file can't be written, or

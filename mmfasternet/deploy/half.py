@@ -35,19 +35,20 @@ def in_half(graph: nn.Module) -> nn.Module:
         {torch.float16}
     """
     graph = copy.deepcopy(graph)
-    if isinstance(graph, nn.Sequential):
+    if hasattr(graph, 'model'):
+        model = graph.model
+        model.backbone = _folded(model.backbone)
+        heads = (model.rpn_head, model.roi_head.bbox_head, model.roi_head.mask_head)
+        spans = [(model.backbone, model.neck), *zip(heads, heads, strict=True)]
+    elif isinstance(graph, nn.Sequential):
         graph[0] = _folded(graph[0])
-        _compute_in_half(graph, graph)
-        return graph
-    model = getattr(graph, 'model', None)
-    if model is None:
+        spans = [(graph, graph)]
+    else:
         graph = _folded(graph)
-        _compute_in_half(graph, graph)
-        return graph
-    model.backbone = _folded(model.backbone)
-    _compute_in_half(model.backbone, model.neck)
-    for head in (model.rpn_head, model.roi_head.bbox_head, model.roi_head.mask_head):
-        _compute_in_half(head, head)
+        spans = [(graph, graph)]
+    for first, last in spans:
+        first.half().register_forward_pre_hook(lambda module, inputs: _as(torch.float16, inputs))
+        last.half().register_forward_hook(lambda module, inputs, outputs: _as(torch.float32, outputs))
     return graph
 
 
@@ -83,15 +84,11 @@ def check_range(graph: nn.Module, image: Tensor) -> None:
 
 
 def _folded(backbone: nn.Module) -> nn.Module:
+    """Without the batch norms that follow a convolution."""
     image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     return fold_model(backbone, lambda network: network(image), type(backbone).__name__)[0]
 
 
-def _compute_in_half(first: nn.Module, last: nn.Module) -> None:
-    """Compute in float16 from the inputs of one module to the outputs of another, which are float32."""
-    first.half().register_forward_pre_hook(lambda module, inputs: _as(torch.float16, inputs))
-    last.half().register_forward_hook(lambda module, inputs, outputs: _as(torch.float32, outputs))
-
-
 def _as(dtype: torch.dtype, values: Any) -> Any:
+    """Tensors, also in tuples and lists, in another type."""
     return tree_map(lambda value: value.to(dtype) if isinstance(value, Tensor) else value, values)

@@ -15,6 +15,8 @@ __all__ = ['to_channels_last', 'widen_rois']
 def to_channels_last(model: nn.Module) -> nn.Module:
     """Store the weights of convolutions in channels_last, so that they give feature maps in it.
 
+    Weights that are initialized afterwards are other ones for the same seed: random numbers fill memory in its order.
+
     Args:
         model: The model, which is changed in place; its values and state-dict keys stay the same.
 
