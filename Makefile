@@ -22,7 +22,7 @@ SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
 # Which of the paper's experiments run, one after the other.
 EXPERIMENTS ?= operators saliency redundancy approximation ablation
 
-.PHONY: help env ops demo demo-seg test test-slow test-page test-guide compare compare-trained engines paper docs lint
+.PHONY: help env ops demo demo-seg test test-slow test-page test-guide compare compare-trained engines gpu paper docs lint
 
 help:
 	@echo "make demo             train, test and draw a small Mask R-CNN with FasterNet on generated images"
@@ -34,6 +34,7 @@ help:
 	@echo "make compare          latency against published AP: count, measure, draw (QUICK=1: minutes, small images)"
 	@echo "make compare-trained  latency against AP trained here: eight backbones, one budget (SEEDS=3, DATA=coco, QUICK=1)"
 	@echo "make engines          FasterNet in every engine beside timm's (QUICK=1: minutes, small images)"
+	@echo "make gpu              FasterNet on one NVIDIA GPU, a quarter of an hour (QUICK=1: a rehearsal on the CPU, minutes)"
 	@echo "make paper            the paper's experiments, or some: EXPERIMENTS='saliency ablation' (QUICK=1: minutes)"
 	@echo "make docs             build the documentation as a site, site/index.html: a broken link or reference fails"
 	@echo "make lint             check the code's style"
@@ -84,6 +85,10 @@ compare-trained:
 engines:
 	$(MAKE_ENV) compare export
 	$(PYTHON_OF) tools/benchmark/engines.py $(if $(QUICK),--quick)
+
+gpu:
+	$(MAKE_ENV) compare
+	$(PYTHON_OF) tools/benchmark/gpu.py $(if $(QUICK),--device cpu --quick)
 
 paper:
 	$(MAKE_ENV) compare

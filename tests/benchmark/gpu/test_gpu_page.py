@@ -69,13 +69,21 @@ def made_up(path, machine=GPU, **fields) -> Records:
             **gpu,
         ),
     ]
-    training = dict(arch='s', shape=[224, 224], batch=128, threads=1, precision='bf16', memory_format='channels_last')
+    training = dict(arch='s', shape=[224, 224], batch=128, threads=1, device='cuda:0')
+    training |= dict(precision='bf16', memory_format='channels_last')
     records.records += [
         record(
             'training', 'fasternet_s', contender=name, held_mib=held, median_ms=ms, quartiles_ms=[ms, ms], **training
         )
         for name, held, ms in (('as it is', 8000.0, 100.0), ('with_cp=True', 2000.0, 130.0))
     ]
+    detector = dict(scope='end2end', precision='fp16', weights='autocast', device='cuda:0')
+    records.records += [
+        latency('fasternet_s', median, path=path, flags=flags, **detector)
+        for path, median, flags in (('folded', 31.0, ['busy']), ('optimized', 29.0, []))
+    ]
+    demo = dict(config='some.py', options=['a=1'], amp=True), {'seconds': 61.2, 'box AP': 0.5}
+    records.records.append(record('gpu', part='demo', settings=demo[0], figures=demo[1], **gpu))
     records.save()
     return Records.read(path)
 
@@ -155,7 +163,7 @@ def test_tables(records):
     assert 'NVIDIA Some GPU' in page and 'ehearsal' not in page
     assert '| 0.0 ' not in page and '0.0 ms' not in page and '| 0 ' not in page
     runs = page.split('Run after run.\n')[1]
-    assert tables(runs)[0][1][1:] == ['2.40', '2.50', '1.60', '1.92', '0.200', '0.080', '0.050', '0.100']
+    assert tables(runs)[0][1][1:] == ['2.40', '2.50', '1.60', '1.92', '0.200', '0.0800', '0.0500', '0.100']
     ratios = section(page, 'Speed as a multiple')
     assert ratios[1][1:5] == ['0.67', '0.64', '1.00', '0.83']
     # 3.0 and 3.1 ms are a tie.
@@ -171,10 +179,20 @@ def test_tables(records):
     predicted = section(page, 'Prediction and measurement')
     # tf32 has no measured ceiling. A floor alone stands for the fused kernel.
     assert len(predicted) == 5 and predicted[0] == ['', 'eager', 'products', 'fused', 'max-autotune']
-    assert predicted[1][1:] == ['0.232 / **0.200**', '0.180 / **0.080**', '≥ 0.004 / **0.050**', '0.146 / **0.100**']
+    assert predicted[1][1:] == [
+        '0.232 / **0.200**',
+        '0.180 / **0.0800**',
+        '≥ 0.00353 / **0.0500**',
+        '0.146 / **0.100**',
+    ]
     assert section(page, 'Peak memory')[1][1] == '12' and section(page, 'Seconds to compile')[0] == ['', 'max-autotune']
     assert section(page, 'Difference')[1] == ['T0, 64 × 96, fp16', '1.2e-03', '9.4e-04']
-    assert section(page, 'The fused kernel')[1] == ['40 channels, GELU, fp16', '0.012', '123,456', '24', '128 × 32']
+    assert section(page, 'The fused kernel')[1] == ['40 channels, GELU, fp16', '0.0123', '123,456', '24', '128 × 32']
+    assert section(page, 'Mask R-CNN') == [
+        ['', 'folded', 'optimized'],
+        ['fasternet_s, end2end, 800 × 1280, batch 1, fp16', '31.0 \\*', '29.0'],
+    ]
+    assert '\n`tools/train.py some.py --amp --cfg-options a=1` took 61 s with its data; box AP 0.500.\n' in page
     training = section(page, 'Training')
     assert training[2][1:] == ['2,000', '0.25', '130', '1.30']
     assert '*published*' in page.split('## What speaks against')[1]
@@ -183,10 +201,10 @@ def test_tables(records):
 def test_a_table_without_records_says_so(records):
     latencies = [one for one in records.records if one['kind'] == 'latency']
     page = gpu_page(Records(GPU, records=latencies))
-    assert page.count('\nNot measured.\n') == 5 and 'They were not measured.' in page
+    assert page.count('\nNot measured.\n') == 6 and 'They were not measured.' in page
 
 
-def test_a_record_has_one_of_three_parts():
+def test_a_record_has_one_of_some_parts():
     with pytest.raises(ValueError, match='"part" should be one of peaks, differences, kernel'):
         Records(GPU).add(dict(kind='gpu', row='gpu', label='T0', part='peak', settings={}, figures=dict(a=1)))
 
