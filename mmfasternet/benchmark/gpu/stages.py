@@ -31,7 +31,7 @@ from mmfasternet.deploy.fold import largest_difference
 from mmfasternet.errors import UserError
 
 from .measured import Cell
-from .ways import COMPILED, EAGER, GRAPHS, Way, build_networks, measure_cell, prepare
+from .ways import COMPILED, EAGER, GRAPHS, Way, build_networks, is_measured, measure_cell, prepare
 
 __all__ = ['QUICK', 'STAGES', 'Plan', 'run_stages']
 
@@ -150,6 +150,8 @@ class _Run:
 def run_stages(plan: Plan, stages: Sequence[str], device: str, out_dir: str | Path, budget: float) -> list[str]:
     """Run stages in their order. One that fails is reported, and the next begins; all that is measured is saved.
 
+    What is recorded is not measured again, so that the same call resumes an interrupted run.
+
     Args:
         plan: What they measure.
         stages: Names, of ``STAGES``.
@@ -194,6 +196,8 @@ def _env(run: _Run) -> None:
 
 def _peaks(run: _Run) -> None:
     """The two ceilings: memory, and products in each precision."""
+    if run.records.find('gpu', 'machine', part='peaks'):
+        return
     figures = dict(bandwidth_gb_s=round(bandwidth_gb_s(run.device), 1))
     for precision in PRECISIONS:
         with run.attempt(f'the peak in {precision}'):
@@ -209,6 +213,9 @@ def _correct(run: _Run) -> None:
         exact = copy.deepcopy(networks['reference']).double()
         for precision in PRECISIONS:
             for batch, *shape in run.plan.odd:
+                row, settings = f'fasternet_{arch}', dict(precision=precision, shape=[batch, *shape])
+                if run.records.find('gpu', row, part='differences', settings=settings):
+                    continue
                 cell = Cell(arch, tuple(shape), batch, precision, 'cast' if precision in ('fp16', 'bf16') else 'fp32')
                 image = (torch.rand(batch, 3, *shape) * 2 - 1).to(run.device)
                 expected = exact(image.double())
@@ -219,17 +226,8 @@ def _correct(run: _Run) -> None:
                             figures[way.title] = _difference(run, way, networks, image, cell, expected)
                 if figures:
                     run.say(f'{cell.title}: {figures}')
-                    settings = dict(precision=precision, shape=[batch, *shape])
-                    run.records.add(
-                        dict(
-                            kind='gpu',
-                            row=f'fasternet_{arch}',
-                            label=arch.upper(),
-                            part='differences',
-                            settings=settings,
-                            figures=figures,
-                        )
-                    )
+                    record = dict(row=row, label=arch.upper(), part='differences', settings=settings, figures=figures)
+                    run.records.add(dict(kind='gpu', **record))
 
 
 def _difference(run: _Run, way: Way, networks: dict, image: torch.Tensor, cell: Cell, expected: tuple) -> float:
@@ -240,9 +238,7 @@ def _difference(run: _Run, way: Way, networks: dict, image: torch.Tensor, cell: 
 
 def _smoke(run: _Run) -> None:
     """One cell, so that a mistake shows before the long stages."""
-    cell = run.plan.cells[0]
-    measure_cell(cell, _possible(run, (*EAGER, *GRAPHS)), 1, run.device, run.records, run.attempt)
-    _say_cell(run, cell)
+    _measure(run, run.plan.cells[0], (*EAGER, *GRAPHS), 1)
 
 
 def _tune(run: _Run) -> None:
@@ -252,7 +248,10 @@ def _tune(run: _Run) -> None:
     # Imported here, since it needs Triton.
     from .tune import tune_blocks
 
+    tuned = {record['settings']['arch'] for record in run.records.of_kind('gpu', part='kernel')}
     for arch in run.plan.archs:
+        if arch in tuned:
+            continue
         with run.attempt(f'tiles of {arch.upper()}'):
             for record in tune_blocks(arch, run.device):
                 run.records.add(record)
@@ -261,31 +260,30 @@ def _tune(run: _Run) -> None:
 
 def _latency(run: _Run) -> None:
     """All ways but torch.compile, cell by cell."""
-    ways = _possible(run, (*EAGER, *GRAPHS))
     for cell in run.plan.cells:
-        # A turn is 0.15 s of warming up and 0.2 s by each of two clocks; models are built and checked before.
-        if not run.has(10 + 0.7 * run.plan.rounds * len(ways) if is_gpu(run.device) else 0, cell.title):
-            continue
-        with run.attempt(cell.title):
-            measure_cell(cell, ways, run.plan.rounds, run.device, run.records, run.attempt)
-            _say_cell(run, cell)
+        # Ten ways, whose turns take 0.6 s: 0.15 s to warm up, and 0.2 s by each clock. Models are built before.
+        if run.has(10 + 7 * run.plan.rounds if is_gpu(run.device) else 0, cell.title):
+            _measure(run, cell, (*EAGER, *GRAPHS), run.plan.rounds)
 
 
 def _compile(run: _Run) -> None:
     """torch.compile at its best beside the fastest ways, in the cells that matter most."""
-    ways = _possible(run, (*GRAPHS, *COMPILED))
     for cell in run.plan.compiled:
-        what = f'torch.compile for {cell.title}'
-        if run.has(70 if is_gpu(run.device) else 0, what):
-            with run.attempt(what):
-                measure_cell(cell, ways, run.plan.rounds, run.device, run.records, run.attempt)
-                _say_cell(run, cell)
+        if run.has(70 if is_gpu(run.device) else 0, f'torch.compile for {cell.title}'):
+            _measure(run, cell, (*GRAPHS, *COMPILED), run.plan.rounds)
 
 
-def _say_cell(run: _Run, cell: Cell) -> None:
+def _measure(run: _Run, cell: Cell, ways: Sequence[Way], rounds: int) -> None:
+    """Measure a cell, unless it is recorded, and say what came out."""
+    ways = _possible(run, ways)
+    if is_measured(cell, ways, rounds, run.records):
+        return
+    with run.attempt(cell.title):
+        measure_cell(cell, ways, rounds, run.device, run.records, run.attempt)
     settings = dict(arch=cell.arch, shape=list(cell.shape), batch=cell.batch, precision=cell.precision)
+    names = {way.name for way in ways}
     for record in run.records.of_kind('latency', **settings, weights=cell.weights, scope='backbone'):
-        if 'contender' in record:
+        if record.get('contender') in names:
             run.say(
                 f'{cell.title}: {record["contender"]}, {record["memory_format"]}, {record["backend"]}: '
                 f'{record["median_ms"]:.4f} ms, in a row {record.get("stream_ms")} ms, '
@@ -297,6 +295,8 @@ def _training(run: _Run) -> None:
     """A forward and a backward pass."""
     arch, batch, shape = run.plan.training
     for precision, memory_format in run.plan.trained:
+        if run.records.of_kind('training', arch=arch, precision=precision, memory_format=memory_format):
+            continue
         how, threads = (run.device, precision, memory_format), torch.get_num_threads()
         with run.attempt(f'training in {precision}, {memory_format}'):
             for record in measure_training(arch, shape, batch, threads, run.plan.rounds, *how):
@@ -347,6 +347,8 @@ def _detector(run: _Run) -> None:
 
 def _demo(run: _Run) -> None:
     """The project's own training and test, on a GPU in bfloat16: that it works there at all, and how long it takes."""
+    if run.records.of_kind('gpu', part='demo'):
+        return
     shapes, options = run.plan.demo
     config = 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
     amp = ['--amp'] if is_gpu(run.device) else []

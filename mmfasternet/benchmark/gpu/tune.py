@@ -59,7 +59,7 @@ def tune_blocks(arch: str, device: str, precision: str = 'fp16', batch: int = 25
             row=_row(block),
             label=f'Fused block of {channels} channels, {activation}',
             part='kernel',
-            settings=dict(channels=channels, activation=activation, precision=precision, batch=batch),
+            settings=dict(arch=arch, channels=channels, activation=activation, precision=precision, batch=batch),
             figures=dict(
                 stream_ms=round(times[best], 5),
                 gmacs_s=round(flops / times[best] / 1e6, 1),

@@ -21,7 +21,7 @@ from mmfasternet.benchmark.records import Records
 
 from .measured import Cell
 
-__all__ = ['COMPILED', 'EAGER', 'GRAPHS', 'Way', 'build_networks', 'image_of', 'measure_cell', 'prepare']
+__all__ = ['COMPILED', 'EAGER', 'GRAPHS', 'Way', 'build_networks', 'image_of', 'is_measured', 'measure_cell', 'prepare']
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,33 @@ def prepare(way: Way, networks: dict[str, nn.Module], image: Tensor, cell: Cell)
         reference=networks['timm' if way.network == 'timm' else 'reference'],
     )
     return prepared, image.to(PRECISIONS[cell.precision]) if cell.weights == 'cast' else image
+
+
+def is_measured(cell: Cell, ways: Sequence[Way], rounds: int, records: Records) -> bool:
+    """Whether every way has its rounds in a cell.
+
+    Args:
+        cell: What they run on.
+        ways: Which.
+        rounds: How many turns each should have.
+        records: Where the latencies are.
+
+    Returns:
+        False if one is missing, as one that failed is.
+    """
+    where = dict(shape=list(cell.shape), batch=cell.batch, precision=cell.precision, weights=cell.weights)
+    found = [
+        records.of_kind(
+            'latency',
+            arch=cell.arch,
+            contender=way.name,
+            backend=way.backend,
+            memory_format=way.memory_format,
+            **where,
+        )
+        for way in ways
+    ]
+    return all(any(len(record['rounds']) >= rounds for record in same) for same in found)
 
 
 def measure_cell(

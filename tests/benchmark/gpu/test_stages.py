@@ -136,6 +136,9 @@ def test_the_tool_rehearses_a_stage_on_the_cpu(mistake_of, tmp_path):
     assert 'stage smoke' in done.stdout and 'records.json' in done.stdout
     records = Records.read(tmp_path / 'records.json')
     assert {record['contender'] for record in records.of_kind('latency')} >= {'timm', 'reference', 'optimized'}
+    # What is recorded is not measured again.
+    run_stages(QUICK, ['smoke'], 'cpu', tmp_path, budget=600)
+    assert Records.read(tmp_path / 'records.json').records == records.records
     succeed(tool, '--report-only', '--out-dir', tmp_path)
     assert (tmp_path / 'gpu.md').read_text().startswith('# Rehearsal on a CPU')
     assert "device 'cuda:77' cannot be used" in mistake_of(tool, '--device', 'cuda:77')
