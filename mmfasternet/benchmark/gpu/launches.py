@@ -77,7 +77,7 @@ def count_launches(module: nn.Module, image: Tensor) -> Launches:
 class BlockLaunches(NamedTuple):
     """What a block takes.
 
-    Args:
+    Attributes:
         launches: Kernels that it launches.
         units: What they read and write, in feature maps of the block; weights are negligible.
     """

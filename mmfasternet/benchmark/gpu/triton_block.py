@@ -144,7 +144,7 @@ def _block_kernel(
 class Tile(NamedTuple):
     """How the kernel is cut.
 
-    Args:
+    Attributes:
         pixels: Pixels of a tile, a power of two from 16 on.
         hidden: Hidden channels that are computed at a time, likewise; they divide the padded number.
         warps: Warps that compute a tile.
@@ -354,7 +354,7 @@ def _pad(weight: Tensor, rows: int, columns: int) -> Tensor:
 class Compiled(NamedTuple):
     """What the kernel takes of a multiprocessor.
 
-    Args:
+    Attributes:
         shared: Bytes of shared memory of a tile.
         registers: Registers of a thread, or None without Triton's own cuobjdump.
         spilled: Bytes of a thread's stack, where registers go that it has not, or None likewise.
