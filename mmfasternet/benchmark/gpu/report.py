@@ -11,7 +11,7 @@ from mmfasternet.benchmark.report.style import COLOURS, MARKERS, STYLE, encode
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
 
-from .measured import cells_of, is_worth, slower_than_plain, speedups, standings, ways_of
+from .measured import aims, cells_of, is_worth, slower_than_plain, speedups, standings, ways_of
 from .predicted import TIMM, draw_predicted, prediction_section, published_sections, speaks_against
 from .tables import measured_tables
 
@@ -156,7 +156,8 @@ def gpu_page(records: Records | None) -> str:
     return _MEASURED.format(
         title=title,
         first=first,
-        verdict=bullets([*slower_than_plain(cells), *is_worth(cells), *standings(cells)]) or _FLAGGED,
+        verdict=bullets([*slower_than_plain(cells), *is_worth(cells), *_aims(records, cells), *standings(cells)])
+        or _FLAGGED,
         origin=origin(records),
         machine=_machine(records.machine),
         timm=TIMM,
@@ -232,6 +233,11 @@ def _draw_measured(records: Records) -> Figure:
 
 def _is_rehearsal(records: Records) -> bool:
     return records.machine['device'] == 'cpu'
+
+
+def _aims(records: Records, cells: dict) -> list[str]:
+    """They are for one card."""
+    return list(aims(cells)) if 'H100' in records.machine['label'] else []
 
 
 def _machine(machine: dict) -> str:

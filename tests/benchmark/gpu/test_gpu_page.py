@@ -198,6 +198,20 @@ def test_tables(records):
     assert '*published*' in page.split('## What speaks against')[1]
 
 
+def test_aims_of_an_h100(tmp_path):
+    def said(records: Records) -> list[str]:
+        return [line for line in gpu_page(records).splitlines() if 'aimed at' in line]
+
+    records = made_up(tmp_path / 'records.json', dict(GPU, label='NVIDIA H100 80GB HBM3'))
+    one = '- T0, 224 × 224, batch 1, fp16: at most 0.15 ms aimed at, 0.16 ms measured (fused, graph), **missed**.'
+    many = '- T0, 224 × 224, batch 256, fp16: 220,000 images/s aimed at, 200,000 measured (fused, graph), **missed**.'
+    assert said(records) == [one, many]
+    # What is missed stands first.
+    records.records.append(of_way('fused, graph', (0.1, 0.08)))
+    assert said(records) == [many, one.replace('0.16', '0.1').replace(', **missed**', '')]
+    assert said(made_up(tmp_path / 'others.json')) == []
+
+
 def test_a_table_without_records_says_so(records):
     latencies = [one for one in records.records if one['kind'] == 'latency']
     page = gpu_page(Records(GPU, records=latencies))
