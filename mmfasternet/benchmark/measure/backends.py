@@ -219,8 +219,8 @@ def _in_compiler(backbone: nn.Module, image: Tensor, mode: str | None) -> _Forwa
     compiled = torch.compile(copy.deepcopy(backbone), dynamic=False, mode=mode)
 
     def forward(image: Tensor) -> tuple[Tensor, ...]:
-        # A new run, whose maps may be written over those of the last one where CUDA graphs are replayed. torch 2.1 has no
-        # public name of it.
+        # A new run, whose maps may be written over those of the last one where CUDA graphs are replayed. The public
+        # name is younger than torch 2.1.
         torch._inductor.cudagraph_mark_step_begin()
         return compiled(image)
 
