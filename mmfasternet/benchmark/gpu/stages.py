@@ -9,11 +9,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
 from mmfasternet.benchmark.engines.training import measure_training
 from mmfasternet.benchmark.measure.backends import running
@@ -135,6 +137,10 @@ class _Run:
     def say(self, text: str) -> None:
         print(f'[{self.left:6.1f} s left] {text}', flush=True)
 
+    def builder(self) -> Callable[[str], dict[str, nn.Module]]:
+        """What builds the networks of a variant, once: it takes the CPU seconds that the GPU waits for."""
+        return cache(partial(build_networks, device=self.device, records=self.records))
+
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
         """Go on after a failure: the time on a GPU is too dear to lose what comes after it."""
@@ -241,7 +247,8 @@ def _difference(run: _Run, way: Way, networks: dict, image: torch.Tensor, cell: 
 def _smoke(run: _Run) -> None:
     """One cell, so that a mistake shows before the long stages."""
     cell = run.plan.cells[0]
-    measure_cell(cell, _possible(run, (*EAGER, *GRAPHS)), 1, run.device, run.records, run.attempt)
+    ways, networks = _possible(run, (*EAGER, *GRAPHS)), run.builder()(cell.arch)
+    measure_cell(cell, ways, networks, 1, run.device, run.records, run.attempt)
     _say_cell(run, cell)
 
 
@@ -261,24 +268,24 @@ def _tune(run: _Run) -> None:
 
 def _latency(run: _Run) -> None:
     """All ways but torch.compile, cell by cell."""
-    ways = _possible(run, (*EAGER, *GRAPHS))
+    ways, build = _possible(run, (*EAGER, *GRAPHS)), run.builder()
     for cell in run.plan.cells:
         # A turn is 0.15 s of warming up and 0.2 s by each of two clocks; models are built and checked before.
         if not run.has(10 + 0.7 * run.plan.rounds * len(ways) if is_gpu(run.device) else 0, cell.title):
             continue
         with run.attempt(cell.title):
-            measure_cell(cell, ways, run.plan.rounds, run.device, run.records, run.attempt)
+            measure_cell(cell, ways, build(cell.arch), run.plan.rounds, run.device, run.records, run.attempt)
             _say_cell(run, cell)
 
 
 def _compile(run: _Run) -> None:
     """torch.compile at its best beside the fastest ways, in the cells that matter most."""
-    ways = _possible(run, (*GRAPHS, *COMPILED))
+    ways, build = _possible(run, (*GRAPHS, *COMPILED)), run.builder()
     for cell in run.plan.compiled:
         what = f'torch.compile for {cell.title}'
         if run.has(70 if is_gpu(run.device) else 0, what):
             with run.attempt(what):
-                measure_cell(cell, ways, run.plan.rounds, run.device, run.records, run.attempt)
+                measure_cell(cell, ways, build(cell.arch), run.plan.rounds, run.device, run.records, run.attempt)
                 _say_cell(run, cell)
 
 

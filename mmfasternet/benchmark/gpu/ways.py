@@ -53,6 +53,10 @@ class Way:
         """What its records call the path."""
         return dict(folded='folded', optimized='optimized', fused='optimized').get(self.network, 'reference')
 
+    def is_for(self, cell: Cell) -> bool:
+        """Whether there is such a way: the fused kernel has no autocast."""
+        return self.network != 'fused' or cell.weights != 'autocast'
+
 
 EAGER = (
     Way('timm', 'timm'),
@@ -134,6 +138,7 @@ def prepare(way: Way, networks: dict[str, nn.Module], image: Tensor, cell: Cell)
 def measure_cell(
     cell: Cell,
     ways: Sequence[Way],
+    networks: dict[str, nn.Module],
     rounds: int,
     device: str,
     records: Records,
@@ -143,7 +148,8 @@ def measure_cell(
 
     Args:
         cell: What they run on.
-        ways: Which.
+        ways: Which; those that are not for the cell are left out.
+        networks: From :func:`build_networks`, of the cell's variant.
         rounds: Turns of each.
         device: Where.
         records: Where the latencies go.
@@ -154,9 +160,9 @@ def measure_cell(
         LackingError: If the machine lacks the precision.
         UserError: If a way computes something else, or does not fit into the memory.
     """
-    networks, image = build_networks(cell.arch, device, records), image_of(cell, device)
+    image = image_of(cell, device)
     contenders: dict[Way, Contender] = {}
-    for way in ways:
+    for way in (way for way in ways if way.is_for(cell)):
         with attempt(f'{cell.title}, {way.title}'):
             contenders[way] = _contender(way, networks, image, cell, device)
     if not contenders:

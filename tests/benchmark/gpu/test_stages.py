@@ -10,7 +10,7 @@ import torch
 from helpers.made_up import GPU
 from helpers.project import ROOT, run_tool, succeed
 
-from mmfasternet.benchmark.gpu import stages, ways
+from mmfasternet.benchmark.gpu import stages
 from mmfasternet.benchmark.gpu.measured import Cell, cells_of
 from mmfasternet.benchmark.gpu.stages import QUICK, STAGES, Plan, run_stages
 from mmfasternet.benchmark.gpu.ways import EAGER, GRAPHS, Way, build_networks, image_of, measure_cell, prepare
@@ -62,17 +62,10 @@ def test_a_stage_that_does_not_exist_is_refused_before_anything_runs(made_up_sta
     assert made_up_stages == [] and not (tmp_path / 'records.json').exists()
 
 
-def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path, monkeypatch):
+def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path):
     records, failed = Records.open(tmp_path / 'records.json'), []
-    broken = Way('fused', 'optimized')
-    real = ways.build_networks
-
-    def break_one(*args) -> dict:
-        networks = real(*args)
-        networks['optimized'] = networks['timm']
-        return networks
-
-    monkeypatch.setattr(ways, 'build_networks', break_one)
+    broken, networks = Way('fused', 'optimized'), build_networks('t0', 'cpu', Records({}))
+    networks['optimized'] = networks['timm']
 
     class Attempt:
         def __init__(self, what: str) -> None:
@@ -84,7 +77,7 @@ def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path, 
             failed.extend([self.what, str(error)] if error else [])
             return isinstance(error, UserError)
 
-    measure_cell(CELL, [*EAGER[:4], broken], 1, 'cpu', records, Attempt)
+    measure_cell(CELL, [*EAGER[:4], broken], networks, 1, 'cpu', records, Attempt)
     # Feature maps that are another network's have no latency.
     assert failed[0] == f'{CELL.title}, fused' and 'differ from PyTorch in fp32' in failed[1] and len(failed) == 2
     (row,) = cells_of(Records.read(records.path)).values()
@@ -92,6 +85,21 @@ def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path, 
     assert [record['path'] for record in row.values()] == ['reference', 'reference', 'reference', 'folded']
     assert row['timm']['row'] == 'timm_fasternet_t0' and row['folded']['max_difference'] < 1e-4
     assert all(record['shape'] == [33, 47] and len(record['rounds']) == 1 for record in row.values())
+
+
+def test_the_fused_kernel_is_not_tried_by_autocast():
+    cell = replace(CELL, precision='fp16', weights='autocast')
+    assert {way.network for way in (*EAGER, *GRAPHS) if not way.is_for(cell)} == {'fused'}
+    assert all(way.is_for(CELL) for way in (*EAGER, *GRAPHS))
+
+
+def test_the_networks_of_a_variant_are_built_once_for_all_its_cells(tmp_path, monkeypatch):
+    built, cells = [], (CELL, replace(CELL, batch=2), replace(CELL, arch='t1'), replace(CELL, batch=3))
+    monkeypatch.setattr(stages, 'build_networks', lambda arch, **_: built.append(arch) or arch)
+    monkeypatch.setattr(stages, 'measure_cell', lambda cell, ways, networks, *_: measured.append((cell.arch, networks)))
+    measured: list[tuple] = []
+    assert run_stages(replace(QUICK, cells=cells), ['latency'], 'cpu', tmp_path, budget=60) == []
+    assert built == ['t0', 't1'] and measured == [('t0', 't0'), ('t0', 't0'), ('t1', 't1'), ('t0', 't0')]
 
 
 def test_every_network_has_the_same_weights():
