@@ -21,7 +21,7 @@ grep -qxF /.gpu/ "$(git rev-parse --git-path info/exclude)" || echo /.gpu/ >>"$(
 rm -rf .gpu
 mkdir -p "$site"
 
-pure='mmengine mmcv mmdet mmpretrain addict yapf yapf_third_party termcolor terminaltables modelindex ordered_set prettytable platformdirs'
+pure='mmengine mmcv mmdet mmpretrain imgaug addict yapf yapf_third_party termcolor terminaltables modelindex ordered_set prettytable wcwidth platformdirs'
 from=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 for name in $pure; do
     if [ -d "$from/$name" ]; then
@@ -71,7 +71,7 @@ Send the checkout with .gpu to the machine, and run there, with OUT a folder to 
 $(command 170 'env peaks correct smoke' first.txt)
 
 2. if nothing is wrong, on the same machine, in at most 560 s:
-$(command 530 'tune latency comparison compile training detector operators demo' second.txt)
+$(command 530 'tune latency compile comparison training detector operators precisions demo' second.txt)
 
 Then draw the pages here, OUT being docs/results/gpu:
 $venv/bin/python tools/benchmark/gpu.py --report-only --out-dir docs/results/gpu

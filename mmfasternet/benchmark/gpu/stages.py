@@ -47,6 +47,7 @@ class Plan:
     Args:
         archs: Variants.
         cells: What latencies are taken in.
+        others: The same, in other precisions.
         compiled: Cells of torch.compile, which takes half a minute and more for each mode.
         odd: Batch, height and width of what is compared with float64.
         rounds: Turns of each way in a cell.
@@ -62,13 +63,14 @@ class Plan:
 
     archs: tuple[str, ...] = ('t0', 's', 'l')
     cells: tuple[Cell, ...] = field(default_factory=lambda: _cells(('t0', 's', 'l')))
+    others: tuple[Cell, ...] = field(default_factory=lambda: _others(('t0', 's')))
     compiled: tuple[Cell, ...] = (
         Cell('t0', _SQUARE, 256, 'fp16', 'cast'),
         Cell('t0', _SQUARE, 1, 'fp16', 'cast'),
         Cell('s', _SQUARE, 256, 'fp16', 'cast'),
         Cell('s', _DETECTION, 1, 'fp16', 'cast'),
     )
-    odd: tuple[tuple[int, int, int], ...] = ((2, 64, 96), (1, 227, 301))
+    odd: tuple[tuple[int, int, int], ...] = ((2, 227, 301),)
     rounds: int = 2
     training: tuple[str, int, tuple[int, int]] = ('s', 128, _SQUARE)
     trained: tuple[tuple[str, str], ...] = (
@@ -86,17 +88,20 @@ class Plan:
 
 def _cells(archs: Sequence[str]) -> tuple[Cell, ...]:
     sizes = (_SQUARE, 256), (_SQUARE, 1), (_SQUARE, 32), (_DETECTION, 1)
-    cells = [Cell(arch, shape, batch, 'fp16', 'cast') for arch in archs for shape, batch in sizes]
-    # What half precision and its weights are worth, of the smallest and a middle one.
-    others = ('bf16', 'cast'), ('fp16', 'autocast'), ('tf32', 'fp32')
-    cells += [Cell(arch, _SQUARE, 256, precision, weights) for precision, weights in others for arch in archs[:2]]
-    return tuple(cells)
+    return tuple(Cell(arch, shape, batch, 'fp16', 'cast') for arch in archs for shape, batch in sizes)
+
+
+def _others(archs: Sequence[str]) -> tuple[Cell, ...]:
+    """What half precision and its weights are worth."""
+    others = ('tf32', 'fp32'), ('fp16', 'autocast'), ('bf16', 'cast')
+    return tuple(Cell(arch, _SQUARE, 256, *other) for other in others for arch in archs)
 
 
 _SMALL = Cell('t0', (64, 64), 2, 'fp32', 'fp32')
 QUICK = Plan(
     archs=('t0',),
     cells=(Cell('t0', (64, 96), 1, 'fp32', 'fp32'), _SMALL),
+    others=(),
     compiled=(_SMALL,),
     odd=((1, 33, 47),),
     rounds=1,
@@ -211,6 +216,8 @@ def _peaks(run: _Run) -> None:
 def _correct(run: _Run) -> None:
     """The largest difference of each way from float64, on images of odd sizes, which a wrong mask would show."""
     for arch in run.plan.archs:
+        if not run.has(30 if is_gpu(run.device) else 0, f'the differences of {arch.upper()}'):
+            continue
         networks = build_networks(arch, run.device, run.records)
         exact = copy.deepcopy(networks['reference']).double()
         for precision in PRECISIONS:
@@ -220,7 +227,7 @@ def _correct(run: _Run) -> None:
                 expected = exact(image.double())
                 figures = {}
                 for way in _possible(run, (*EAGER, *GRAPHS)):
-                    if way.network != 'timm':
+                    if way.network != 'timm' and way.is_for(cell):
                         with run.attempt(f'{cell.title}, {way.title}'):
                             figures[way.title] = _difference(run, way, networks, image, cell, expected)
                 if figures:
@@ -268,8 +275,17 @@ def _tune(run: _Run) -> None:
 
 def _latency(run: _Run) -> None:
     """All ways but torch.compile, cell by cell."""
+    _measure(run, run.plan.cells)
+
+
+def _precisions(run: _Run) -> None:
+    """The same in other precisions."""
+    _measure(run, run.plan.others)
+
+
+def _measure(run: _Run, cells: Sequence[Cell]) -> None:
     ways, build = _possible(run, (*EAGER, *GRAPHS)), run.builder()
-    for cell in run.plan.cells:
+    for cell in cells:
         # A turn is 0.15 s of warming up and 0.2 s by each of two clocks; models are built and checked before.
         if not run.has(10 + 0.7 * run.plan.rounds * len(ways) if is_gpu(run.device) else 0, cell.title):
             continue
@@ -283,7 +299,7 @@ def _compile(run: _Run) -> None:
     ways, build = _possible(run, (*GRAPHS, *COMPILED)), run.builder()
     for cell in run.plan.compiled:
         what = f'torch.compile for {cell.title}'
-        if run.has(70 if is_gpu(run.device) else 0, what):
+        if run.has(110 if is_gpu(run.device) else 0, what):
             with run.attempt(what):
                 measure_cell(cell, ways, build(cell.arch), run.plan.rounds, run.device, run.records, run.attempt)
                 _say_cell(run, cell)
@@ -390,18 +406,19 @@ def _possible(run: _Run, ways: Sequence[Way]) -> list[Way]:
     return [way for way in ways if way.backend != 'graph' and way.network != 'fused' and way.name != 'max-autotune']
 
 
-# Name → what it does, and about how many seconds it takes on an H100.
+# Name → what it does, and about how many seconds it takes on an H100; torch.compile is worth its first cell alone.
 STAGES: dict[str, tuple[Callable[[_Run], None], float]] = dict(
     env=(_env, 10),
     peaks=(_peaks, 10),
-    correct=(_correct, 60),
+    correct=(_correct, 90),
     smoke=(_smoke, 25),
-    tune=(_tune, 45),
-    latency=(_latency, 200),
-    comparison=(_comparison, 110),
-    compile=(_compile, 150),
-    training=(_training, 30),
+    tune=(_tune, 60),
+    latency=(_latency, 290),
+    compile=(_compile, 180),
+    comparison=(_comparison, 120),
+    training=(_training, 60),
     detector=(_detector, 40),
     operators=(_operators, 90),
+    precisions=(_precisions, 150),
     demo=(_demo, 80),
 )

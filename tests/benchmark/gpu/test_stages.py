@@ -87,10 +87,15 @@ def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path):
     assert all(record['shape'] == [33, 47] and len(record['rounds']) == 1 for record in row.values())
 
 
-def test_the_fused_kernel_is_not_tried_by_autocast():
-    cell = replace(CELL, precision='fp16', weights='autocast')
-    assert {way.network for way in (*EAGER, *GRAPHS) if not way.is_for(cell)} == {'fused'}
-    assert all(way.is_for(CELL) for way in (*EAGER, *GRAPHS))
+def test_the_fused_kernel_is_tried_where_it_exists():
+    for precision, weights, left_out in (
+        ('fp16', 'autocast', {'fused'}),
+        ('fp32', 'fp32', {'fused'}),
+        ('tf32', 'fp32', set()),
+        ('bf16', 'cast', set()),
+    ):
+        cell = replace(CELL, precision=precision, weights=weights)
+        assert {way.network for way in (*EAGER, *GRAPHS) if not way.is_for(cell)} == left_out
 
 
 def test_the_networks_of_a_variant_are_built_once_for_all_its_cells(tmp_path, monkeypatch):
@@ -129,7 +134,11 @@ def test_the_plan_answers_what_it_should():
     plan = Plan()
     sizes = {(cell.arch, cell.shape, cell.batch) for cell in plan.cells if cell.precision == 'fp16'}
     assert sizes >= {(arch, (224, 224), batch) for arch in ('t0', 's', 'l') for batch in (1, 32, 256)}
-    assert {cell.precision for cell in plan.cells} == {'fp16', 'bf16', 'tf32'}
+    assert {(cell.precision, cell.weights) for cell in plan.others} == {
+        ('fp16', 'autocast'),
+        ('bf16', 'cast'),
+        ('tf32', 'fp32'),
+    }
     # What is beside torch.compile was measured before without it.
     assert set(plan.compiled) <= set(plan.cells)
     assert {way.network for way in GRAPHS} == {'reference', 'folded', 'optimized', 'fused'}
@@ -158,8 +167,9 @@ def test_what_only_a_gpu_runs_is_rehearsed_as_far_as_a_cpu_can(tmp_path):
     pytest.importorskip('triton', reason='this build of torch has no Triton, in whose interpreter the fused block runs')
     succeed(ROOT / 'tests/helpers/pretend_gpu.py', tmp_path, TRITON_INTERPRET='1')
     records = Records.read(tmp_path / 'records.json')
-    (row,) = cells_of(records).values()
+    row, by_autocast = cells_of(records).values()
     assert list(row)[-4:] == ['reference, graph', 'folded, graph', 'optimized, graph', 'fused, graph']
+    assert list(by_autocast)[-1] == 'optimized, graph' and 'fused' not in by_autocast
     for way, record in row.items():
         assert record['computed_in'] == 'fp16' and record['max_difference'] < 2e-2 and record['stream_ms'] > 0
         assert record['cudnn_benchmark'] and record.get('peak_mib') == (None if 'graph' in way else 1.0)
@@ -169,7 +179,10 @@ def test_what_only_a_gpu_runs_is_rehearsed_as_far_as_a_cpu_can(tmp_path):
     assert tiles.keys() == {40, 80, 160} and set(map(tuple, tiles.values())) <= {(16, 32, 4, 1), (32, 32, 4, 1)}
     differences = records.of_kind('gpu', part='differences')
     assert {record['settings']['precision'] for record in differences} == {'fp32', 'fp16'}
-    assert all({'fused', 'fused, graph'} <= record['figures'].keys() for record in differences)
+    for record in differences:
+        is_half = record['settings']['precision'] == 'fp16'
+        assert ({'fused', 'fused, graph'} <= record['figures'].keys()) == is_half
+        assert {'optimized', 'optimized, graph'} <= record['figures'].keys()
     compared = Records.read(tmp_path / 'comparison/records.json').of_kind('latency', weights='autocast')
     assert [record['scope'] for record in compared] == ['backbone', 'detector']
     page = (tmp_path / 'gpu.md').read_text()
