@@ -47,6 +47,7 @@ def capture(backbone: nn.Module, sizes: int = 4, static_outputs: bool = False) -
         threads at once.
 
     Raises:
+        TypeError: If the backbone is no module.
         ValueError: If a module of the backbone has a forward hook, which a replay would not call.
 
     Example:
@@ -59,6 +60,8 @@ def capture(backbone: nn.Module, sizes: int = 4, static_outputs: bool = False) -
         ...     len(captured(torch.rand(1, 3, 64, 64)))
         4
     """
+    if not isinstance(backbone, nn.Module):
+        raise TypeError(f'capture takes a backbone, which is an nn.Module, but got {backbone!r}')
     hooked = [name or 'itself' for name, module in backbone.named_modules() if has_hooks(module)]
     if hooked:
         raise ValueError(f'a graph calls no forward hooks, so remove those on the backbone first: {", ".join(hooked)}')

@@ -266,6 +266,10 @@ def test_the_capture_asks_cuda_for_the_right_things(backbone, monkeypatch, dtype
 def test_mistakes(backbone):
     with pytest.raises(ValueError, match='sizes must be at least 1, but got 0'):
         capture(backbone, sizes=0)
+    with pytest.raises(TypeError, match="which is an nn.Module, but got 't0'"):
+        capture('t0')
+    with pytest.raises(TypeError, match='optimize_for_inference comes before capture'):
+        optimize_for_inference(capture(backbone))
     backbone.stages[0].register_forward_hook(lambda *_: None)
     with pytest.raises(ValueError, match=r'calls no forward hooks, so remove those on the backbone first: stages\.0'):
         capture(backbone)

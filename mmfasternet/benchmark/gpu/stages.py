@@ -172,7 +172,7 @@ def run_stages(plan: Plan, stages: Sequence[str], device: str, out_dir: str | Pa
         What failed: stages, or parts of them.
 
     Raises:
-        UserError: If there is no such stage, or the records can't be opened.
+        UserError: If there is no such stage, the budget is no time, or the records can't be opened.
 
     Example:
         >>> run_stages(QUICK, [], 'cpu', 'rehearsal', budget=60)
@@ -181,6 +181,8 @@ def run_stages(plan: Plan, stages: Sequence[str], device: str, out_dir: str | Pa
     unknown = set(stages) - STAGES.keys()
     if unknown:
         raise UserError(f'no such stage: {", ".join(sorted(unknown))}; there are {", ".join(STAGES)}')
+    if not budget > 0:
+        raise UserError(f'the budget must be more than 0 seconds, but got {budget:g}')
     path = Path(out_dir, 'records.json')
     run = _Run(plan, device, Path(out_dir), time.monotonic() + budget, Records.open(path, device))
     for name in stages:

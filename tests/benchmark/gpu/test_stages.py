@@ -59,6 +59,9 @@ def test_no_stage_begins_without_its_time(made_up_stages, monkeypatch, tmp_path,
 def test_a_stage_that_does_not_exist_is_refused_before_anything_runs(made_up_stages, tmp_path):
     with pytest.raises(UserError, match='no such stage: x; there are a, b, c, d'):
         run_stages(QUICK, 'ax', 'cpu', tmp_path, budget=60)
+    for budget in (0, float('nan')):
+        with pytest.raises(UserError, match=f'the budget must be more than 0 seconds, but got {budget}'):
+            run_stages(QUICK, 'a', 'cpu', tmp_path, budget=budget)
     assert made_up_stages == [] and not (tmp_path / 'records.json').exists()
 
 
