@@ -304,18 +304,20 @@ def _fused_block(
     conv, expand_p, expand_a, expand_b, bias, project_a, project_b = weights
     if len(bias) % hidden:
         raise ValueError(f'a tile must have hidden channels that divide {len(bias)}, but got {hidden}')
-    _block_kernel[(triton.cdiv(pixels, tile_pixels),)](
-        x, out, conv, expand_p, expand_a,
-        # A pointer that is never read.
-        expand_b if expand_b.numel() else expand_a,
-        bias, project_a,
-        project_b if project_b.numel() else project_a,
-        pixels, height, width,
-        C=c, CP=conv_channels, HIDDEN=len(bias), KP=len(expand_p), RA=len(expand_a), RB=len(expand_b),
-        NA=project_a.shape[1], NB=project_b.shape[1], GELU=is_gelu,
-        PRECISION='tf32' if all(allowed_tf32()) else 'ieee', BM=tile_pixels, BH=hidden,
-        num_warps=warps, num_stages=stages,
-    )  # fmt: skip
+    # Triton launches on the current device, not on that of the tensors.
+    with torch.cuda.device_of(x):
+        _block_kernel[(triton.cdiv(pixels, tile_pixels),)](
+            x, out, conv, expand_p, expand_a,
+            # A pointer that is never read.
+            expand_b if expand_b.numel() else expand_a,
+            bias, project_a,
+            project_b if project_b.numel() else project_a,
+            pixels, height, width,
+            C=c, CP=conv_channels, HIDDEN=len(bias), KP=len(expand_p), RA=len(expand_a), RB=len(expand_b),
+            NA=project_a.shape[1], NB=project_b.shape[1], GELU=is_gelu,
+            PRECISION='tf32' if all(allowed_tf32()) else 'ieee', BM=tile_pixels, BH=hidden,
+            num_warps=warps, num_stages=stages,
+        )  # fmt: skip
     return out
 
 
