@@ -47,6 +47,7 @@ def capture(backbone: nn.Module, sizes: int = 4, static_outputs: bool = False) -
         threads at once.
 
     Raises:
+        TypeError: If the backbone is no module.
         ValueError: If a module of the backbone has a forward hook, which a replay would not call.
 
     Example:
@@ -59,17 +60,26 @@ def capture(backbone: nn.Module, sizes: int = 4, static_outputs: bool = False) -
         ...     len(captured(torch.rand(1, 3, 64, 64)))
         4
     """
+    if not isinstance(backbone, nn.Module):
+        raise TypeError(f'capture takes a backbone, which is an nn.Module, but got {backbone!r}')
     hooked = [name or 'itself' for name, module in backbone.named_modules() if has_hooks(module)]
     if hooked:
         raise ValueError(f'a graph calls no forward hooks, so remove those on the backbone first: {", ".join(hooked)}')
     return CapturedBackbone(backbone, as_integer('sizes', sizes, 1), static_outputs)
 
 
+class _Memory(NamedTuple):
+    """Where graphs keep their tensors. torch reuses memory only for captures on the same stream."""
+
+    pool: Any
+    stream: torch.cuda.Stream
+
+
 class _Graph(NamedTuple):
     """A captured forward: what runs it again, the memory it runs in, what it reads, and what it writes."""
 
     replay: Callable[[], None]
-    pool: Any
+    memory: _Memory
     image: Tensor
     maps: tuple[Tensor, ...]
 
@@ -137,8 +147,8 @@ class CapturedBackbone(nn.Module):
         return self
 
     def _capture(self, x: Tensor) -> _Graph:
-        pool = next((graph.pool for graph in self.graphs.values()), None)
-        return _capture_graph(self.backbone, x, pool)
+        memory = next((graph.memory for graph in self.graphs.values()), None)
+        return _capture_graph(self.backbone, x, memory)
 
     def _drop_graphs(self) -> None:
         self.graphs.clear()
@@ -172,25 +182,24 @@ def _is_capturable(x: Tensor) -> bool:
     return type(x) is Tensor and x.is_cuda and not is_traced() and not torch.cuda.is_current_stream_capturing()
 
 
-def _capture_graph(backbone: nn.Module, x: Tensor, pool: Any) -> _Graph:
-    """Capture a forward in the memory of other graphs, or in new memory for ``pool=None``."""
+def _capture_graph(backbone: nn.Module, x: Tensor, memory: _Memory | None) -> _Graph:
+    """Capture a forward in the memory of other graphs, or in new memory."""
     dtype = autocast_type(x)
     # What autocast caches is gone when its context ends, and the graph would read it.
     autocast = nullcontext() if dtype is None else torch.autocast('cuda', dtype, cache_enabled=False)
     # In inference mode the image would become a tensor that can't be overwritten outside of it.
     with torch.cuda.device(x.device), torch.inference_mode(False), torch.no_grad(), autocast:
         image = x.clone()
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
-                backbone(image)
-        current.wait_stream(stream)
+        # Not on the stream of the capture, which cuBLAS would then give memory outside the graph's own. Others may free
+        # that, as torch.compile does before it captures, and a replay would write to it.
+        for _ in range(_WARM_UP):
+            backbone(image)
+        pool, stream = memory or (None, torch.cuda.Stream())
         graph = torch.cuda.CUDAGraph()
         # Other threads, such as a data loader's, may go on with CUDA.
         with torch.cuda.graph(graph, pool, stream, capture_error_mode='thread_local'):
             maps = tuple(backbone(image))
-    return _Graph(graph.replay, graph.pool(), image, maps)
+    return _Graph(graph.replay, _Memory(graph.pool(), stream), image, maps)
 
 
 def _use(kept: OrderedDict, key: tuple, value: Any, most: int) -> None:

@@ -9,6 +9,7 @@ from mmfasternet.models import FasterNet
 
 from .backbone import OptimizedFasterNet, has_hooks
 from .fold import fold_norm_before, is_foldable
+from .graphs import CapturedBackbone
 
 __all__ = ['optimize_for_inference']
 
@@ -35,7 +36,7 @@ def optimize_for_inference(model: _Model) -> _Model | OptimizedFasterNet:
         A new model in evaluation mode, without gradients.
 
     Raises:
-        TypeError: If there is no FasterNet.
+        TypeError: If there is no FasterNet, or it is captured already.
         ValueError: If a module of the backbone has a forward hook, which would no longer be called.
 
     Example:
@@ -49,6 +50,8 @@ def optimize_for_inference(model: _Model) -> _Model | OptimizedFasterNet:
         ...     torch.allclose(fast(image)[0], model(image)[0], atol=1e-4)
         True
     """
+    if isinstance(model, CapturedBackbone):
+        raise TypeError('optimize_for_inference comes before capture: capture what it returns')
     backbone = model if isinstance(model, FasterNet) else getattr(model, 'backbone', None)
     if not isinstance(backbone, FasterNet):
         raise TypeError(

@@ -31,9 +31,12 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
     if amp:
         if get_device() == 'cpu':
             raise UserError('--amp needs a GPU, and this machine has none; train without it')
+        dtype = cfg.optim_wrapper.get('dtype')
+        if dtype not in (None, 'float16', 'bfloat16', torch.float16, torch.bfloat16):
+            raise UserError(f'with --amp, optim_wrapper.dtype must be float16 or bfloat16, but got {dtype!r}')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         # bfloat16 has the range of float32, so that small gradients don't vanish.
-        wide = cfg.optim_wrapper.get('dtype') in ('bfloat16', torch.bfloat16)
+        wide = dtype in ('bfloat16', torch.bfloat16)
         cfg.optim_wrapper.loss_scale = dict(enabled=False) if wide else 'dynamic'
     if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):

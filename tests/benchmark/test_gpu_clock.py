@@ -11,7 +11,13 @@ from mmfasternet.benchmark.measure import gpu, turns
 from mmfasternet.benchmark.measure.backends import backend_forward, check_backend, running
 from mmfasternet.benchmark.measure.gpu import peak_mib, stream_times
 from mmfasternet.benchmark.measure.latency import Protocol
-from mmfasternet.benchmark.measure.precision import LackingError, check_difference, check_precision, in_precision
+from mmfasternet.benchmark.measure.precision import (
+    LackingError,
+    check_computed,
+    check_difference,
+    check_precision,
+    in_precision,
+)
 from mmfasternet.benchmark.measure.turns import Clock, Contender, summarize, take_turn
 from mmfasternet.benchmark.records import describe_machine
 from mmfasternet.benchmark.records.gpu import gpu_facts, gpu_state
@@ -187,7 +193,14 @@ def test_older_gpus_lack_precisions(monkeypatch, fake):
             check_precision(precision, 'cuda:0')
     check_precision('fp16', 'cuda:0')
     with pytest.raises(LackingError, match="tf32 is a precision of NVIDIA's GPUs .* cpu is not: use fp32"):
-        Protocol(scopes=('backbone',)), check_precision('tf32', 'cpu')
+        Protocol(scopes=('backbone',), precision='tf32')
+
+
+def test_tf32_is_told_from_fp32():
+    """In a network of which cuDNN computes some layers in fp32, too."""
+    assert check_computed('eager', 'tf32', None, 6e-5) == 'tf32'
+    with pytest.raises(LackingError, match='eager computes in fp32 here when tf32 is asked for'):
+        check_computed('eager', 'tf32', None, 1e-5)
 
 
 @pytest.mark.parametrize('precision, allowed', [('fp32', 9e-5), ('tf32', 4e-3), ('fp16', 1e-2), ('bf16', 7e-2)])

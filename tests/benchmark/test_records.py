@@ -90,6 +90,8 @@ def test_open_makes_the_file_and_refuses_another_machines(tmp_path):
         (dict(records=[latency('', 5)]), ['"row"', 'a text']),
         (dict(version=1, records=[dict(kind='study')]), ['version 1', 'impossible']),
         (dict(version=1, records=[7]), ['version 1', 'impossible']),
+        (dict(version=2, records=[dict(kind='latency')]), ['version 2', 'impossible']),
+        (dict(records=[latency('mine', 5, stream_ms='fast')]), ['"stream_ms"', 'above 0, or missing', 'fast']),
     ],
 )
 def test_impossible_files_are_named(tmp_path, changes, facts):

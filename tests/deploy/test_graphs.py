@@ -22,20 +22,20 @@ class Gpu:
     def __init__(self) -> None:
         self.captured: list[tuple] = []
         self.replays = 0
-        self.pools: list = []
+        self.memories: list = []
 
-    def capture(self, backbone: nn.Module, x: torch.Tensor, pool: object) -> graphs._Graph:
+    def capture(self, backbone: nn.Module, x: torch.Tensor, memory: object) -> graphs._Graph:
         image = x.clone()
         maps = tuple(out.clone() for out in backbone(image))
         self.captured.append(tuple(x.shape[2:]))
-        self.pools.append(pool)
+        self.memories.append(memory)
 
         def replay() -> None:
             self.replays += 1
             for kept, out in zip(maps, backbone(image), strict=True):
                 kept.copy_(out)
 
-        return graphs._Graph(replay, pool or 'the pool', image, maps)
+        return graphs._Graph(replay, memory or 'the memory', image, maps)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_size_that_was_not_used_for_longest_is_dropped(gpu, backbone):
     assert [key[0][-1] for key in captured.graphs] == [32, 96]
     assert gpu.captured == [(32, 32), (64, 64), (96, 96)]
     # All in the memory of the first.
-    assert gpu.pools == [None, 'the pool', 'the pool']
+    assert gpu.memories == [None, 'the memory', 'the memory']
     # It starts anew, as any other size.
     captured(image(64))
     assert len(gpu.captured) == 3
@@ -229,32 +229,47 @@ def test_inside_a_detector(gpu):
 
 @pytest.mark.parametrize('dtype', [None, torch.float16])
 def test_the_capture_asks_cuda_for_the_right_things(backbone, monkeypatch, dtype):
-    for name in ('device', 'Stream', 'current_stream', 'stream', 'CUDAGraph'):
+    for name in ('device', 'Stream', 'CUDAGraph'):
         monkeypatch.setattr(torch.cuda, name, MagicMock(name))
     monkeypatch.setattr(torch.cuda, 'graph', create_autospec(torch.cuda.graph))
+    capturing = torch.cuda.graph.return_value.__enter__
     autocast = MagicMock('autocast')
     monkeypatch.setattr(torch, 'autocast', autocast)
     monkeypatch.setattr(graphs, 'autocast_type', lambda x: dtype)
     forwards = []
+
+    def forward(x: torch.Tensor):
+        forwards.append((x, capturing.called))
+        return backbone(x)
+
     x = image(32)
     with torch.inference_mode():
-        graph = graphs._capture_graph(lambda x: forwards.append(x) or backbone(x), x, 'pool')
-    # The last one is captured, and reads what a replay will read, which is written in any mode.
-    assert len(forwards) == 4 and all(each is graph.image for each in forwards)
+        graph = graphs._capture_graph(forward, x, None)
+    # The last one is captured, and reads what a replay will read, which is written in any mode. Those before are not
+    # on its stream, which would have memory outside the graph's.
+    assert [captured for _, captured in forwards] == [False, False, False, True]
+    assert all(each is graph.image for each, _ in forwards)
     assert graph.image is not x and torch.equal(graph.image, x) and not graph.image.is_inference()
     with torch.no_grad():
         assert same(graph.maps, backbone(x))
     assert not any(out.requires_grad for out in graph.maps)
-    (made, pool, stream), others = torch.cuda.graph.call_args
-    assert (made, pool, stream) == (torch.cuda.CUDAGraph(), 'pool', torch.cuda.Stream())
-    assert others == dict(capture_error_mode='thread_local')
-    assert graph.replay is made.replay and graph.pool is made.pool()
+    made, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    assert torch.cuda.graph.call_args == call(made, None, stream, capture_error_mode='thread_local')
+    assert graph.replay is made.replay and graph.memory == (made.pool(), stream)
     assert autocast.call_args_list == ([] if dtype is None else [call('cuda', dtype, cache_enabled=False)])
+    # Another size: on the same stream, since torch would not reuse the memory on another.
+    torch.cuda.Stream.return_value = 'another stream'
+    assert graphs._capture_graph(forward, image(64), graph.memory).memory == graph.memory
+    assert torch.cuda.graph.call_args == call(made, made.pool(), stream, capture_error_mode='thread_local')
 
 
 def test_mistakes(backbone):
     with pytest.raises(ValueError, match='sizes must be at least 1, but got 0'):
         capture(backbone, sizes=0)
+    with pytest.raises(TypeError, match="which is an nn.Module, but got 't0'"):
+        capture('t0')
+    with pytest.raises(TypeError, match='optimize_for_inference comes before capture'):
+        optimize_for_inference(capture(backbone))
     backbone.stages[0].register_forward_hook(lambda *_: None)
     with pytest.raises(ValueError, match=r'calls no forward hooks, so remove those on the backbone first: stages\.0'):
         capture(backbone)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.batches import two_images
 from helpers.project import ROOT
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
@@ -197,3 +198,9 @@ def test_amp_scales_the_loss_of_float16_alone(monkeypatch, dtype, scale):
     training.train(cfg, amp=True)
     (built,) = built
     assert built.optim_wrapper.type == 'AmpOptimWrapper' and built.optim_wrapper.loss_scale == scale
+
+
+def test_amp_names_its_types(monkeypatch):
+    monkeypatch.setattr(training, 'get_device', lambda: 'cuda')
+    with pytest.raises(UserError, match="optim_wrapper.dtype must be float16 or bfloat16, but got 'bf16'"):
+        training.train(Config(dict(optim_wrapper=dict(type='OptimWrapper', dtype='bf16'))), amp=True)

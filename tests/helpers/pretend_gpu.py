@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 
 import torch
 
@@ -29,6 +28,7 @@ CELL = Cell('t0', (33, 35), 1, 'fp16', 'cast')
 PLAN = replace(
     stages.QUICK,
     cells=(CELL,),
+    others=(replace(CELL, weights='autocast'),),
     odd=((1, 33, 35),),
     trained=(('fp32', 'channels_last'), ('bf16', 'channels_last')),
     operator_precisions=('fp16',),
@@ -55,15 +55,15 @@ class Event:
 class NoPool:
     """A pool of the processes that compile tiles, in this one."""
 
-    def __init__(self, count: int) -> None: ...
+    def __init__(self, count: int, context: object) -> None: ...
 
     def __enter__(self) -> 'NoPool':
         return self
 
     def __exit__(self, *error: object) -> None: ...
 
-    def starmap(self, function, jobs: list[tuple], chunksize: int) -> None:
-        function(*jobs[0])
+    def map(self, function, *arguments: tuple) -> list:
+        return [function(*next(zip(*arguments, strict=True)))]
 
 
 def pretend() -> None:
@@ -74,7 +74,7 @@ def pretend() -> None:
     stages.PRECISIONS = ('fp32', 'fp16')
     memory._GPU_PEAK_SIZE = 64
     tune._TILES = (Tile(16, 32, 4, 1), Tile(32, 32, 4, 1))
-    tune.multiprocessing = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=NoPool))
+    tune.ProcessPoolExecutor = NoPool
     tiny = tune.tune_blocks
     tune.tune_blocks = lambda arch, device: tiny(arch, device, batch=1, pixels=8)
     for name in ('synchronize', 'reset_peak_memory_stats', 'empty_cache'):

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +37,8 @@ from .ways import COMPILED, EAGER, GRAPHS, Way, build_networks, is_measured, mea
 __all__ = ['QUICK', 'STAGES', 'Plan', 'run_stages']
 
 _SQUARE, _DETECTION = (224, 224), (800, 1280)
+# Height and width of the images, and how many at once.
+_SIZES = ((_SQUARE, 256), (_SQUARE, 1), (_SQUARE, 32), (_DETECTION, 1))
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Plan:
     Args:
         archs: Variants.
         cells: What latencies are taken in.
+        others: The same, of what is worth less: the largest variant, and other precisions.
         compiled: Cells of torch.compile, which takes half a minute and more for each mode.
         odd: Batch, height and width of what is compared with float64.
         rounds: Turns of each way in a cell.
@@ -59,14 +63,15 @@ class Plan:
     """
 
     archs: tuple[str, ...] = ('t0', 's', 'l')
-    cells: tuple[Cell, ...] = field(default_factory=lambda: _cells(('t0', 's', 'l')))
+    cells: tuple[Cell, ...] = field(default_factory=lambda: _fp16(('t0', 's'), _SIZES) + _fp16(('l',), _SIZES[:1]))
+    others: tuple[Cell, ...] = field(default_factory=lambda: _fp16(('l',), _SIZES[1:]) + _precisions(('t0', 's')))
     compiled: tuple[Cell, ...] = (
         Cell('t0', _SQUARE, 256, 'fp16', 'cast'),
         Cell('t0', _SQUARE, 1, 'fp16', 'cast'),
         Cell('s', _SQUARE, 256, 'fp16', 'cast'),
         Cell('s', _DETECTION, 1, 'fp16', 'cast'),
     )
-    odd: tuple[tuple[int, int, int], ...] = ((2, 64, 96), (1, 227, 301))
+    odd: tuple[tuple[int, int, int], ...] = ((2, 227, 301),)
     rounds: int = 2
     training: tuple[str, int, tuple[int, int]] = ('s', 128, _SQUARE)
     trained: tuple[tuple[str, str], ...] = (
@@ -82,19 +87,21 @@ class Plan:
     demo: tuple[tuple[str, ...], tuple[str, ...]] = ((), ('train_cfg.max_epochs=2', 'train_cfg.val_begin=2'))
 
 
-def _cells(archs: Sequence[str]) -> tuple[Cell, ...]:
-    sizes = (_SQUARE, 256), (_SQUARE, 1), (_SQUARE, 32), (_DETECTION, 1)
-    cells = [Cell(arch, shape, batch, 'fp16', 'cast') for arch in archs for shape, batch in sizes]
-    # What half precision and its weights are worth, of the smallest and a middle one.
-    others = ('bf16', 'cast'), ('fp16', 'autocast'), ('tf32', 'fp32')
-    cells += [Cell(arch, _SQUARE, 256, precision, weights) for precision, weights in others for arch in archs[:2]]
-    return tuple(cells)
+def _fp16(archs: Sequence[str], sizes: Sequence[tuple[tuple[int, int], int]]) -> tuple[Cell, ...]:
+    return tuple(Cell(arch, shape, batch, 'fp16', 'cast') for arch in archs for shape, batch in sizes)
+
+
+def _precisions(archs: Sequence[str]) -> tuple[Cell, ...]:
+    """What half precision and its weights are worth."""
+    others = ('tf32', 'fp32'), ('fp16', 'autocast'), ('bf16', 'cast')
+    return tuple(Cell(arch, _SQUARE, 256, *other) for other in others for arch in archs)
 
 
 _SMALL = Cell('t0', (64, 64), 2, 'fp32', 'fp32')
 QUICK = Plan(
     archs=('t0',),
     cells=(Cell('t0', (64, 96), 1, 'fp32', 'fp32'), _SMALL),
+    others=(),
     compiled=(_SMALL,),
     odd=((1, 33, 47),),
     rounds=1,
@@ -163,7 +170,7 @@ def run_stages(plan: Plan, stages: Sequence[str], device: str, out_dir: str | Pa
         What failed: stages, or parts of them.
 
     Raises:
-        UserError: If there is no such stage, or the records can't be opened.
+        UserError: If there is no such stage, the budget is no time, or the records can't be opened.
 
     Example:
         >>> run_stages(QUICK, [], 'cpu', 'rehearsal', budget=60)
@@ -172,6 +179,8 @@ def run_stages(plan: Plan, stages: Sequence[str], device: str, out_dir: str | Pa
     unknown = set(stages) - STAGES.keys()
     if unknown:
         raise UserError(f'no such stage: {", ".join(sorted(unknown))}; there are {", ".join(STAGES)}')
+    if not budget > 0:
+        raise UserError(f'the budget must be more than 0 seconds, but got {budget:g}')
     path = Path(out_dir, 'records.json')
     run = _Run(plan, device, Path(out_dir), time.monotonic() + budget, Records.open(path, device))
     for name in stages:
@@ -209,6 +218,8 @@ def _peaks(run: _Run) -> None:
 def _correct(run: _Run) -> None:
     """The largest difference of each way from float64, on images of odd sizes, which a wrong mask would show."""
     for arch in run.plan.archs:
+        if not run.has(30 if is_gpu(run.device) else 0, f'the differences of {arch.upper()}'):
+            continue
         networks = build_networks(arch, run.device, run.records)
         exact = copy.deepcopy(networks['reference']).double()
         for precision in PRECISIONS:
@@ -221,7 +232,7 @@ def _correct(run: _Run) -> None:
                 expected = exact(image.double())
                 figures = {}
                 for way in _possible(run, (*EAGER, *GRAPHS)):
-                    if way.network != 'timm':
+                    if way.network != 'timm' and way.is_for(cell):
                         with run.attempt(f'{cell.title}, {way.title}'):
                             figures[way.title] = _difference(run, way, networks, image, cell, expected)
                 if figures:
@@ -238,7 +249,7 @@ def _difference(run: _Run, way: Way, networks: dict, image: torch.Tensor, cell: 
 
 def _smoke(run: _Run) -> None:
     """One cell, so that a mistake shows before the long stages."""
-    _measure(run, run.plan.cells[0], (*EAGER, *GRAPHS), 1)
+    _measure(run, run.plan.cells[:1], (*EAGER, *GRAPHS), 1, seconds=20)
 
 
 def _tune(run: _Run) -> None:
@@ -260,26 +271,34 @@ def _tune(run: _Run) -> None:
 
 def _latency(run: _Run) -> None:
     """All ways but torch.compile, cell by cell."""
-    for cell in run.plan.cells:
-        # Ten ways, whose turns take 0.6 s: 0.15 s to warm up, and 0.2 s by each clock. Models are built before.
-        if run.has(10 + 7 * run.plan.rounds if is_gpu(run.device) else 0, cell.title):
-            _measure(run, cell, (*EAGER, *GRAPHS), run.plan.rounds)
+    _measure(run, run.plan.cells, (*EAGER, *GRAPHS), run.plan.rounds, seconds=24)
+
+
+def _others(run: _Run) -> None:
+    """The same of what is worth less."""
+    _measure(run, run.plan.others, (*EAGER, *GRAPHS), run.plan.rounds, seconds=24)
 
 
 def _compile(run: _Run) -> None:
     """torch.compile at its best beside the fastest ways, in the cells that matter most."""
-    for cell in run.plan.compiled:
-        if run.has(70 if is_gpu(run.device) else 0, f'torch.compile for {cell.title}'):
-            _measure(run, cell, (*GRAPHS, *COMPILED), run.plan.rounds)
+    _measure(run, run.plan.compiled, (*GRAPHS, *COMPILED), run.plan.rounds, seconds=110)
 
 
-def _measure(run: _Run, cell: Cell, ways: Sequence[Way], rounds: int) -> None:
-    """Measure a cell, unless it is recorded, and say what came out."""
-    ways = _possible(run, ways)
-    if is_measured(cell, ways, rounds, run.records):
-        return
-    with run.attempt(cell.title):
-        measure_cell(cell, ways, rounds, run.device, run.records, run.attempt)
+def _measure(run: _Run, cells: Sequence[Cell], ways: Sequence[Way], rounds: int, seconds: float) -> None:
+    """Measure the cells that are not recorded and have their time, about so many seconds each; say what came out."""
+    # Built once: that takes the CPU seconds that the GPU waits for.
+    build = cache(partial(build_networks, device=run.device, records=run.records))
+    for cell in cells:
+        possible = [way for way in _possible(run, ways) if way.is_for(cell)]
+        if is_measured(cell, possible, rounds, run.records):
+            continue
+        if run.has(seconds if is_gpu(run.device) else 0, cell.title):
+            with run.attempt(cell.title):
+                measure_cell(cell, possible, build(cell.arch), rounds, run.device, run.records, run.attempt)
+                _say_cell(run, cell, possible)
+
+
+def _say_cell(run: _Run, cell: Cell, ways: Sequence[Way]) -> None:
     settings = dict(arch=cell.arch, shape=list(cell.shape), batch=cell.batch, precision=cell.precision)
     names = {way.name for way in ways}
     for record in run.records.of_kind('latency', **settings, weights=cell.weights, scope='backbone'):
@@ -385,18 +404,20 @@ def _possible(run: _Run, ways: Sequence[Way]) -> list[Way]:
     return [way for way in ways if way.backend != 'graph' and way.network != 'fused' and way.name != 'max-autotune']
 
 
-# Name → what it does, and about how many seconds it takes on an H100.
+# Name → what it does, and about how many seconds it takes on an H100, in order of worth: not all fit into a quarter of
+# an hour. torch.compile is worth its first cell alone.
 STAGES: dict[str, tuple[Callable[[_Run], None], float]] = dict(
     env=(_env, 10),
     peaks=(_peaks, 10),
-    correct=(_correct, 60),
+    correct=(_correct, 90),
     smoke=(_smoke, 25),
-    tune=(_tune, 45),
-    latency=(_latency, 200),
-    comparison=(_comparison, 110),
-    compile=(_compile, 150),
-    training=(_training, 30),
+    tune=(_tune, 60),
+    latency=(_latency, 220),
+    comparison=(_comparison, 170),
+    compile=(_compile, 180),
+    training=(_training, 60),
     detector=(_detector, 40),
     operators=(_operators, 90),
+    others=(_others, 220),
     demo=(_demo, 80),
 )

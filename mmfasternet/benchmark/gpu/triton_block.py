@@ -174,8 +174,14 @@ def default_tile(channels: int, hidden_channels: int, dtype: torch.dtype) -> Til
     """
     hidden = 64 if _padded_hidden(hidden_channels) % 64 == 0 and channels <= 128 else 32
     pixels, warps = 128 if channels <= 128 else 64, 4 if channels <= 64 else 8
-    # Values of four bytes take twice the memory.
-    return Tile(pixels // 2, hidden // 2, warps, 2) if dtype == torch.float32 else Tile(pixels, hidden, warps, 2)
+    return _tile_in(dtype, Tile(pixels, hidden, warps, 2))
+
+
+def _tile_in(dtype: torch.dtype, tile: Tile) -> Tile:
+    """A tile of half precision for a type: values of four bytes take twice the memory."""
+    if dtype != torch.float32:
+        return tile
+    return tile._replace(pixels=max(_SMALLEST, tile.pixels // 2), hidden=max(_SMALLEST, tile.hidden // 2))
 
 
 def is_fusible(block: nn.Module) -> bool:
@@ -203,7 +209,8 @@ def is_fusible(block: nn.Module) -> bool:
 class FusedBlock(nn.Module):
     """A block that one kernel computes, out of place. It needs a GPU, or Triton's interpreter.
 
-    Its attribute ``tile`` may be set to another :class:`Tile` than the default one.
+    Its attribute ``tile`` may be set to another :class:`Tile` of half precision than the default one; in float32 a tile
+    has half of its pixels and hidden channels.
 
     Args:
         block: A block of an optimized backbone, see :func:`is_fusible`; its weights are copied.
@@ -248,7 +255,7 @@ class FusedBlock(nn.Module):
         Returns:
             A new feature map of the same shape, channels_last.
         """
-        tile = self.tile or default_tile(self.channels, self.hidden_channels, x.dtype)
+        tile = _tile_in(x.dtype, self.tile or default_tile(self.channels, self.hidden_channels, torch.float16))
         # The last tile may end beyond the last pixel.
         fits = x.numel() // self.channels < 2**31 - tile.pixels
         if x.dtype != self.bias.dtype or x.shape[1] != self.channels or not fits:
@@ -297,18 +304,20 @@ def _fused_block(
     conv, expand_p, expand_a, expand_b, bias, project_a, project_b = weights
     if len(bias) % hidden:
         raise ValueError(f'a tile must have hidden channels that divide {len(bias)}, but got {hidden}')
-    _block_kernel[(triton.cdiv(pixels, tile_pixels),)](
-        x, out, conv, expand_p, expand_a,
-        # A pointer that is never read.
-        expand_b if expand_b.numel() else expand_a,
-        bias, project_a,
-        project_b if project_b.numel() else project_a,
-        pixels, height, width,
-        C=c, CP=conv_channels, HIDDEN=len(bias), KP=len(expand_p), RA=len(expand_a), RB=len(expand_b),
-        NA=project_a.shape[1], NB=project_b.shape[1], GELU=is_gelu,
-        PRECISION='tf32' if all(allowed_tf32()) else 'ieee', BM=tile_pixels, BH=hidden,
-        num_warps=warps, num_stages=stages,
-    )  # fmt: skip
+    # Triton launches on the current device, not on that of the tensors.
+    with torch.cuda.device_of(x):
+        _block_kernel[(triton.cdiv(pixels, tile_pixels),)](
+            x, out, conv, expand_p, expand_a,
+            # A pointer that is never read.
+            expand_b if expand_b.numel() else expand_a,
+            bias, project_a,
+            project_b if project_b.numel() else project_a,
+            pixels, height, width,
+            C=c, CP=conv_channels, HIDDEN=len(bias), KP=len(expand_p), RA=len(expand_a), RB=len(expand_b),
+            NA=project_a.shape[1], NB=project_b.shape[1], GELU=is_gelu,
+            PRECISION='tf32' if all(allowed_tf32()) else 'ieee', BM=tile_pixels, BH=hidden,
+            num_warps=warps, num_stages=stages,
+        )  # fmt: skip
     return out
 
 

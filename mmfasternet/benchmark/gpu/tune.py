@@ -1,9 +1,10 @@
 """The tiles of the fused kernel, tried on the GPU at hand."""
 
-import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from itertools import product
+from multiprocessing import get_context
 
 import torch
 from torch import Tensor, nn
@@ -40,9 +41,10 @@ def tune_blocks(arch: str, device: str, precision: str = 'fp16', batch: int = 25
     """
     widths = [channels for channels in _widths(arch) if channels <= WIDEST]
     jobs = [(arch, stage, precision, device, batch, pixels, tile) for stage in range(len(widths)) for tile in _TILES]
-    # Compiled side by side into Triton's cache, each in a process of its own, since compiling holds Python's lock.
-    with multiprocessing.get_context('spawn').Pool(_PROCESSES) as pool:
-        pool.starmap(_compile, jobs, chunksize=1)
+    # Compiled side by side into Triton's cache, each in a process of its own, since compiling holds Python's lock. One
+    # that dies is an error here; a multiprocessing.Pool would wait for it without end.
+    with ProcessPoolExecutor(_PROCESSES, get_context('spawn')) as pool:
+        list(pool.map(_compile, *zip(*jobs, strict=True)))
     for stage, channels in enumerate(widths):
         block, x = _block(arch, stage, precision, device, batch, pixels)
         activation, times = 'GELU' if block.is_gelu else 'ReLU', {}

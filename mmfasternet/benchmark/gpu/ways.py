@@ -53,6 +53,10 @@ class Way:
         """What its records call the path."""
         return dict(folded='folded', optimized='optimized', fused='optimized').get(self.network, 'reference')
 
+    def is_for(self, cell: Cell) -> bool:
+        """Whether there is such a way: the fused kernel has no autocast, and in fp32 takes half a minute to compile."""
+        return self.network != 'fused' or (cell.weights != 'autocast' and cell.precision != 'fp32')
+
 
 EAGER = (
     Way('timm', 'timm'),
@@ -161,6 +165,7 @@ def is_measured(cell: Cell, ways: Sequence[Way], rounds: int, records: Records) 
 def measure_cell(
     cell: Cell,
     ways: Sequence[Way],
+    networks: dict[str, nn.Module],
     rounds: int,
     device: str,
     records: Records,
@@ -170,7 +175,8 @@ def measure_cell(
 
     Args:
         cell: What they run on.
-        ways: Which.
+        ways: Which; those that are not for the cell are left out.
+        networks: From :func:`build_networks`, of the cell's variant.
         rounds: Turns of each.
         device: Where.
         records: Where the latencies go.
@@ -181,9 +187,9 @@ def measure_cell(
         LackingError: If the machine lacks the precision.
         UserError: If a way computes something else, or does not fit into the memory.
     """
-    networks, image = build_networks(cell.arch, device, records), image_of(cell, device)
+    image = image_of(cell, device)
     contenders: dict[Way, Contender] = {}
-    for way in ways:
+    for way in (way for way in ways if way.is_for(cell)):
         with attempt(f'{cell.title}, {way.title}'):
             contenders[way] = _contender(way, networks, image, cell, device)
     if not contenders:

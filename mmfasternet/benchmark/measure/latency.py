@@ -19,7 +19,7 @@ from .backends import COMPILE_MODES, IN_PYTORCH, backend_forward, check_backend,
 from .detector import check_two_stages, padded_shape
 from .gpu import is_gpu, peak_mib
 from .paths import PATHS, randomize_norms, take_path
-from .precision import HALVES, PRECISIONS
+from .precision import HALVES, PRECISIONS, check_precision
 from .scopes import detector_forward, end2end_forward
 from .turns import Clock, Contender, one_message, progress_bar, rotate, summarize, take_turn, use_threads
 
@@ -56,6 +56,7 @@ class Protocol:
         image: Image to resize to the shape and use as input, instead of noise. Defaults to None.
 
     Raises:
+        LackingError: If the device has no TF32.
         UserError: If an argument is out of its range, or this machine has no such device.
 
     Example:
@@ -122,6 +123,9 @@ class Protocol:
                         'detector is measured in eager PyTorch, in half precision by autocast'
                     )
         check_device(self.device)
+        if self.precision == 'tf32':
+            # Half precision depends on the backend too, and is checked with it.
+            check_precision(self.precision, self.device)
 
     @property
     def torch_threads(self) -> int:

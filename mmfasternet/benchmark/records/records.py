@@ -65,7 +65,9 @@ class Records:
         try:
             document = upgrade(document)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f'{path}: a record of version 1 is impossible ({type(error).__name__}: {error})') from error
+            raise UserError(
+                f'{path}: a record of version {document["version"]} is impossible ({type(error).__name__}: {error})'
+            ) from error
         for index, record in enumerate(document['records']):
             try:
                 check_record(record)

@@ -46,6 +46,7 @@ _TEXT = _Check('a text', _is_text)
 _TEXT_OR_NULL = _Check('a text or null', lambda value: value is None or _is_text(value))
 _COUNT = _Check('an integer, 0 or more', _is_count)
 _POSITIVE = _Check('a number above 0', _is_positive)
+_POSITIVE_OR_MISSING = _Check('a number above 0, or missing', lambda value: value is None or _is_positive(value))
 _PERCENT = _Check('percent points from 0 to 100', lambda value: _is_number(value) and 0 <= value <= 100)
 _SHAPE = _Check('height and width', lambda value: _is_list(value, 2, _is_count))
 _QUARTILES = _Check('two numbers above 0', lambda value: _is_list(value, 2, _is_positive))
@@ -99,6 +100,7 @@ _LATENCIES = (
         'ms',
         'on a GPU: the median of runs in a row, which nobody waits for in between, by its own clock; `median_ms` is '
         'what one caller waits, launching included',
+        _POSITIVE_OR_MISSING,
     ),
     _Field('throughput', 'images/s', '`batch` over the median; on a GPU over `stream_ms`', _POSITIVE),
     _Field(

@@ -10,7 +10,7 @@ import torch
 from helpers.made_up import GPU
 from helpers.project import ROOT, run_tool, succeed
 
-from mmfasternet.benchmark.gpu import stages, ways
+from mmfasternet.benchmark.gpu import stages
 from mmfasternet.benchmark.gpu.measured import Cell, cells_of
 from mmfasternet.benchmark.gpu.stages import QUICK, STAGES, Plan, run_stages
 from mmfasternet.benchmark.gpu.ways import EAGER, GRAPHS, Way, build_networks, image_of, measure_cell, prepare
@@ -59,20 +59,16 @@ def test_no_stage_begins_without_its_time(made_up_stages, monkeypatch, tmp_path,
 def test_a_stage_that_does_not_exist_is_refused_before_anything_runs(made_up_stages, tmp_path):
     with pytest.raises(UserError, match='no such stage: x; there are a, b, c, d'):
         run_stages(QUICK, 'ax', 'cpu', tmp_path, budget=60)
+    for budget in (0, float('nan')):
+        with pytest.raises(UserError, match=f'the budget must be more than 0 seconds, but got {budget}'):
+            run_stages(QUICK, 'a', 'cpu', tmp_path, budget=budget)
     assert made_up_stages == [] and not (tmp_path / 'records.json').exists()
 
 
-def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path, monkeypatch):
+def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path):
     records, failed = Records.open(tmp_path / 'records.json'), []
-    broken = Way('fused', 'optimized')
-    real = ways.build_networks
-
-    def break_one(*args) -> dict:
-        networks = real(*args)
-        networks['optimized'] = networks['timm']
-        return networks
-
-    monkeypatch.setattr(ways, 'build_networks', break_one)
+    broken, networks = Way('fused', 'optimized'), build_networks('t0', 'cpu', Records({}))
+    networks['optimized'] = networks['timm']
 
     class Attempt:
         def __init__(self, what: str) -> None:
@@ -84,7 +80,7 @@ def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path, 
             failed.extend([self.what, str(error)] if error else [])
             return isinstance(error, UserError)
 
-    measure_cell(CELL, [*EAGER[:4], broken], 1, 'cpu', records, Attempt)
+    measure_cell(CELL, [*EAGER[:4], broken], networks, 1, 'cpu', records, Attempt)
     # Feature maps that are another network's have no latency.
     assert failed[0] == f'{CELL.title}, fused' and 'differ from PyTorch in fp32' in failed[1] and len(failed) == 2
     (row,) = cells_of(Records.read(records.path)).values()
@@ -92,6 +88,26 @@ def test_a_cell_has_the_latency_of_each_way_and_leaves_out_what_fails(tmp_path, 
     assert [record['path'] for record in row.values()] == ['reference', 'reference', 'reference', 'folded']
     assert row['timm']['row'] == 'timm_fasternet_t0' and row['folded']['max_difference'] < 1e-4
     assert all(record['shape'] == [33, 47] and len(record['rounds']) == 1 for record in row.values())
+
+
+def test_the_fused_kernel_is_tried_where_it_exists():
+    for precision, weights, left_out in (
+        ('fp16', 'autocast', {'fused'}),
+        ('fp32', 'fp32', {'fused'}),
+        ('tf32', 'fp32', set()),
+        ('bf16', 'cast', set()),
+    ):
+        cell = replace(CELL, precision=precision, weights=weights)
+        assert {way.network for way in (*EAGER, *GRAPHS) if not way.is_for(cell)} == left_out
+
+
+def test_the_networks_of_a_variant_are_built_once_for_all_its_cells(tmp_path, monkeypatch):
+    built, cells = [], (CELL, replace(CELL, batch=2), replace(CELL, arch='t1'), replace(CELL, batch=3))
+    monkeypatch.setattr(stages, 'build_networks', lambda arch, **_: built.append(arch) or arch)
+    monkeypatch.setattr(stages, 'measure_cell', lambda cell, ways, networks, *_: measured.append((cell.arch, networks)))
+    measured: list[tuple] = []
+    assert run_stages(replace(QUICK, cells=cells), ['latency'], 'cpu', tmp_path, budget=60) == []
+    assert built == ['t0', 't1'] and measured == [('t0', 't0'), ('t0', 't0'), ('t1', 't1'), ('t0', 't0')]
 
 
 def test_every_network_has_the_same_weights():
@@ -119,9 +135,16 @@ def test_half_precision_by_weights_that_are_cast():
 
 def test_the_plan_answers_what_it_should():
     plan = Plan()
-    sizes = {(cell.arch, cell.shape, cell.batch) for cell in plan.cells if cell.precision == 'fp16'}
-    assert sizes >= {(arch, (224, 224), batch) for arch in ('t0', 's', 'l') for batch in (1, 32, 256)}
-    assert {cell.precision for cell in plan.cells} == {'fp16', 'bf16', 'tf32'}
+    half = [cell for cell in (*plan.cells, *plan.others) if (cell.precision, cell.weights) == ('fp16', 'cast')]
+    sizes = [((224, 224), 1), ((224, 224), 32), ((224, 224), 256), ((800, 1280), 1)]
+    assert {(cell.arch, cell.shape, cell.batch) for cell in half} == {
+        (arch, *size) for arch in ('t0', 's', 'l') for size in sizes
+    }
+    assert {(cell.precision, cell.weights) for cell in {*plan.others} - {*half}} == {
+        ('fp16', 'autocast'),
+        ('bf16', 'cast'),
+        ('tf32', 'fp32'),
+    }
     # What is beside torch.compile was measured before without it.
     assert set(plan.compiled) <= set(plan.cells)
     assert {way.network for way in GRAPHS} == {'reference', 'folded', 'optimized', 'fused'}
@@ -153,8 +176,9 @@ def test_what_only_a_gpu_runs_is_rehearsed_as_far_as_a_cpu_can(tmp_path):
     pytest.importorskip('triton', reason='this build of torch has no Triton, in whose interpreter the fused block runs')
     succeed(ROOT / 'tests/helpers/pretend_gpu.py', tmp_path, TRITON_INTERPRET='1')
     records = Records.read(tmp_path / 'records.json')
-    (row,) = cells_of(records).values()
+    row, by_autocast = cells_of(records).values()
     assert list(row)[-4:] == ['reference, graph', 'folded, graph', 'optimized, graph', 'fused, graph']
+    assert list(by_autocast)[-1] == 'optimized, graph' and 'fused' not in by_autocast
     for way, record in row.items():
         assert record['computed_in'] == 'fp16' and record['max_difference'] < 2e-2 and record['stream_ms'] > 0
         assert record['cudnn_benchmark'] and record.get('peak_mib') == (None if 'graph' in way else 1.0)
@@ -164,7 +188,10 @@ def test_what_only_a_gpu_runs_is_rehearsed_as_far_as_a_cpu_can(tmp_path):
     assert tiles.keys() == {40, 80, 160} and set(map(tuple, tiles.values())) <= {(16, 32, 4, 1), (32, 32, 4, 1)}
     differences = records.of_kind('gpu', part='differences')
     assert {record['settings']['precision'] for record in differences} == {'fp32', 'fp16'}
-    assert all({'fused', 'fused, graph'} <= record['figures'].keys() for record in differences)
+    for record in differences:
+        is_half = record['settings']['precision'] == 'fp16'
+        assert ({'fused', 'fused, graph'} <= record['figures'].keys()) == is_half
+        assert {'optimized', 'optimized, graph'} <= record['figures'].keys()
     compared = Records.read(tmp_path / 'comparison/records.json').of_kind('latency', weights='autocast')
     assert [record['scope'] for record in compared] == ['backbone', 'detector']
     page = (tmp_path / 'gpu.md').read_text()

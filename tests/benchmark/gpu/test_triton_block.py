@@ -17,6 +17,7 @@ pytest.importorskip('triton', reason='Triton is not installed')
 if torch.__version__ < '2.6':
     pytest.skip(f'the Triton of torch {torch.__version__} is too old, that of 2.6 is not', allow_module_level=True)
 
+from mmfasternet.benchmark.gpu import triton_block  # noqa: E402
 from mmfasternet.benchmark.gpu.triton_block import (  # noqa: E402
     SHARED_MEMORY,
     FusedBlock,
@@ -100,7 +101,8 @@ def test_mistakes():
             block(wrong)
     block.tile = Tile(16, 64, 4, 1)
     with pytest.raises(ValueError, match='hidden channels that divide 96, but got 64'):
-        block(torch.empty(1, 40, 4, 4))
+        block.half()(torch.empty(1, 40, 4, 4).half())
+    block.float()
     huge = torch.empty(1, 40, 2**16, 2**15, device='meta', memory_format=torch.channels_last)
     with pytest.raises(ValueError, match='fewer than 2³¹ pixels'):
         block(huge)
@@ -149,6 +151,17 @@ def test_machine_code_of_the_smallest_tiles(channels, gpu):
     """Of a map with few pixels."""
     tile = default_tile(channels, 2 * channels, torch.float16)
     check_compiled(channels, gpu, torch.float16, True, Tile(16, tile.hidden, 4, tile.stages))
+
+
+@pytest.mark.parametrize(('dtype', 'used'), [(torch.float16, [64, 32, 8, 2]), (torch.float32, [32, 16, 8, 2])])
+def test_a_tile_of_half_precision_is_halved_in_float32(dtype, used, monkeypatch):
+    """It would otherwise need twice the memory, more than a multiprocessor has."""
+    tiles = []
+    monkeypatch.setattr(triton_block, '_fused_block', lambda x, *others: tiles.append(others[-1]))
+    block = FusedBlock(optimize_for_inference(FasterNet('t0').eval()).stages[0].blocks[0]).to(dtype)
+    block.tile = Tile(64, 32, 8, 2)
+    block(torch.empty(1, 40, 4, 4, dtype=dtype))
+    assert tiles == [used]
 
 
 @pytest.mark.slow
