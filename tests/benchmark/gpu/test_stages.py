@@ -195,7 +195,7 @@ def test_what_only_a_gpu_runs_is_rehearsed_as_far_as_a_cpu_can(tmp_path):
     compared = Records.read(tmp_path / 'comparison/records.json').of_kind('latency', weights='autocast')
     assert [record['scope'] for record in compared] == ['backbone', 'detector']
     page = (tmp_path / 'gpu.md').read_text()
-    assert 'The fused kernel' in page and '**T0, 33 × 35, batch 1, fp16**: fused takes' in page
+    assert '| optimized, graph | fused, graph |' in page and '| 160 channels, GELU, fp16 |' in page
 
 
 def test_packing_refuses_what_records_could_not_name(tmp_path):
