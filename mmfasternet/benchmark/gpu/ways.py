@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from mmfasternet.benchmark.engines.measure import build_models
 from mmfasternet.benchmark.measure.backends import Prepared, backend_forward, running
-from mmfasternet.benchmark.measure.gpu import is_gpu, peak_mib
+from mmfasternet.benchmark.measure.gpu import is_gpu
 from mmfasternet.benchmark.measure.latency import MEMORY_FORMATS, Protocol
 from mmfasternet.benchmark.measure.precision import PRECISIONS
-from mmfasternet.benchmark.measure.turns import Clock, Contender, one_message, time_in_turns
+from mmfasternet.benchmark.measure.turns import Clock, Contender, one_message, time_in_turns, with_gpu_figures
 from mmfasternet.benchmark.records import Records
 
 from .measured import Cell
@@ -221,17 +221,12 @@ def measure_cell(
 
 
 def _contender(way: Way, networks: dict[str, nn.Module], image: Tensor, cell: Cell, device: str) -> Contender:
-    with one_message(f'{cell.title}, {way.name}', device):
+    label = f'{cell.title}, {way.title}'
+    with one_message(label, device):
         prepared, given = prepare(way, networks, image, cell)
-        context = partial(running, way.backend, cell.precision, device, cell.weights)
-        figures: dict[str, Any] = dict(computed_in=prepared.computed_in, max_difference=prepared.max_difference)
-        if prepared.compile_s is not None:
-            figures['compile_s'] = prepared.compile_s
-        run = partial(prepared.forward, given)
-        if is_gpu(device):
-            figures['cudnn_benchmark'] = True
-            # A graph holds its memory all the time.
-            if way.backend == 'eager':
-                with context():
-                    figures['peak_mib'] = peak_mib(run, device)
-    return Contender(way.name, run, cell.batch, context, figures)
+    context = partial(running, way.backend, cell.precision, device, cell.weights)
+    figures: dict[str, Any] = dict(computed_in=prepared.computed_in, max_difference=prepared.max_difference)
+    if prepared.compile_s is not None:
+        figures['compile_s'] = prepared.compile_s
+    contender = Contender(label, partial(prepared.forward, given), cell.batch, context, figures)
+    return with_gpu_figures(contender, device, way.backend)

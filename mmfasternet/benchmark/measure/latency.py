@@ -17,11 +17,21 @@ from mmfasternet.errors import UserError
 
 from .backends import COMPILE_MODES, IN_PYTORCH, backend_forward, check_backend, running
 from .detector import check_two_stages, padded_shape
-from .gpu import is_gpu, peak_mib
+from .gpu import is_gpu
 from .paths import PATHS, randomize_norms, take_path
 from .precision import HALVES, PRECISIONS, check_precision
 from .scopes import detector_forward, end2end_forward
-from .turns import Clock, Contender, one_message, progress_bar, rotate, summarize, take_turn, use_threads
+from .turns import (
+    Clock,
+    Contender,
+    one_message,
+    progress_bar,
+    rotate,
+    summarize,
+    take_turn,
+    use_threads,
+    with_gpu_figures,
+)
 
 __all__ = ['MEMORY_FORMATS', 'WEIGHTS', 'Protocol', 'measure_latencies']
 
@@ -266,16 +276,9 @@ def _contenders(row: Row, protocol: Protocol) -> dict[str, Callable[[], Contende
 
 
 def _contender(label: str, forward: Callable[[], Callable], protocol: Protocol, figures: dict) -> Contender:
-    """Something to time, on a GPU with the memory that it takes."""
-    run = forward()
     context = partial(running, protocol.backend, protocol.precision, protocol.device, protocol.weights)
-    if is_gpu(protocol.device):
-        figures = figures | dict(cudnn_benchmark=True)
-        # A graph holds its memory all the time.
-        if protocol.backend != 'graph':
-            with one_message(label, protocol.device), context():
-                figures['peak_mib'] = peak_mib(run, protocol.device)
-    return Contender(label, run, protocol.batch, context, figures)
+    contender = Contender(label, forward(), protocol.batch, context, figures)
+    return with_gpu_figures(contender, protocol.device, protocol.backend)
 
 
 def _make_input(cfg: Config, model: nn.Module, protocol: Protocol) -> Tensor:

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmfasternet.benchmark.records.gpu import DISTURBING, gpu_state
 from mmfasternet.errors import UserError
 
-from .gpu import is_gpu, stream_times, synchronize
+from .gpu import is_gpu, peak_mib, stream_times, synchronize
 from .precision import exact_fp32
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     'time_in_turns',
     'timed_runs',
     'use_threads',
+    'with_gpu_figures',
 ]
 
 _Key = TypeVar('_Key')
@@ -150,6 +151,33 @@ def one_message(label: str, device: str) -> Iterator[None]:
         if 'not implemented for' in str(error):
             raise UserError(f'{label} cannot run in this precision on {device}: {error}') from error
         raise
+
+
+def with_gpu_figures(contender: Contender, device: str, backend: str) -> Contender:
+    """Add what a GPU's record has beside the latency: the memory that a run takes, and how cuDNN chose its algorithms.
+
+    Args:
+        contender: What will be timed, on images of one size.
+        device: Where. On the CPU nothing is added.
+        backend: What runs it; the memory is that of 'eager', since graphs hold theirs all the time.
+
+    Returns:
+        The contender with more figures.
+
+    Raises:
+        UserError: If a run does not fit into the device's memory.
+
+    Example:
+        >>> with_gpu_figures(Contender('ReLU', lambda: torch.rand(8).relu()), 'cpu', 'eager').figures
+        {}
+    """
+    if not is_gpu(device):
+        return contender
+    figures = contender.figures | dict(cudnn_benchmark=True)
+    if backend == 'eager':
+        with one_message(contender.label, device), contender.context():
+            figures['peak_mib'] = peak_mib(contender.run, device)
+    return replace(contender, figures=figures)
 
 
 def time_in_turns(
