@@ -17,7 +17,9 @@ fail() { echo "error: $*" >&2; exit 1; }
 [ -z "$(git status --porcelain)" ] || fail 'commit or remove what git status shows: records name the commit'
 commit=$(git rev-parse --short=10 HEAD)
 # Not in .gitignore, since only this checkout has it.
-grep -qxF /.gpu/ "$(git rev-parse --git-path info/exclude)" || echo /.gpu/ >>"$(git rev-parse --git-path info/exclude)"
+exclude=$(git rev-parse --git-path info/exclude)
+mkdir -p "$(dirname "$exclude")"
+grep -qsxF /.gpu/ "$exclude" || echo /.gpu/ >>"$exclude"
 rm -rf .gpu
 mkdir -p "$site"
 
