@@ -101,6 +101,26 @@ def test_another_setting_is_another_group(other):
     assert len({report.title(group) for group in report.groups}) == 2
 
 
+def test_half_precision_of_a_gpu_is_in_the_title_and_its_times_have_digits(tmp_path):
+    gpu = Records(GPU, tmp_path / 'gpu.json')
+    how = dict(device='cuda:0', precision='fp16', memory_format='channels_last', path='folded')
+    cast, autocast = dict(how, weights='cast', backend='graph'), dict(how, weights='autocast')
+    gpu.records = [
+        latency('fasternet_t0', 0.0812, **cast, stream_ms=0.05),
+        latency('fasternet_t0', 1.23, **autocast),
+        latency('fasternet_t0', 2.5, **dict(autocast, memory_format='contiguous')),
+    ]
+    gpu.save()
+    report = collect([Records.read(gpu.path)])
+    assert {group.setting for group in report.groups} == {
+        'backbone, folded path, graph, fp16, weights cast, channels_last, batch 1, 800 × 1280 pixels',
+        'backbone, folded path, fp16, channels_last, batch 1, 800 × 1280 pixels',
+        'backbone, folded path, fp16, batch 1, 800 × 1280 pixels',
+    }
+    page = comparison_page(report)
+    assert '0.0812' in page and '1.23' in page and '0.0 ms' not in page
+
+
 def test_a_title_names_the_threads_of_a_cpu_alone(report):
     threads = {report.place(group) for group in report.groups}
     assert threads == {'Some CPU, 2 threads', 'NVIDIA Some GPU'}

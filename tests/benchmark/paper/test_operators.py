@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.made_up import GPU
 from helpers.markdown import tables
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -185,6 +186,21 @@ def made_up():
             add(network.name, network.label, settings, flops=int(giga * 1e9), **figures)
         add('machine', 'Peak', settings, peak_gmacs=400.0, bandwidth_gb_s=20.0)
     return Records(dict(id='c0ffee00', label='Some CPU'), records=found)
+
+
+def test_a_page_of_a_gpu_says_what_was_computed_and_how(tmp_path):
+    records = made_up()
+    records.machine = dict(GPU)
+    for record in records.records:
+        record['settings']['precision'] = 'fp16'
+        if 'median_ms' in record['figures']:
+            record['figures'] |= {key: record['figures'][key] / 100 for key in ('median_ms', 'throughput')}
+            record['figures']['quartiles_ms'] = [value / 100 for value in record['figures']['quartiles_ms']]
+    page = REPORT.write(records, tmp_path)['operators.md'].read_text()
+    assert 'calls them FLOPS), in fp16\n' in page and 'in channels_last, as CUDA graphs that are replayed.' in page
+    assert 'NVIDIA Some GPU' in page and 'allocator' not in page
+    (one,) = (row for row in tables(page)[1] if row[:2] == ['Conv', '96 × 56²'])
+    assert one[2:4] == ['0.0800', '0.0792–0.0808']
 
 
 def test_page_and_figure(tmp_path):
