@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from helpers.backbones import trained
 from helpers.fake_cuda import autocast_cuda, needs_fake_cuda
 from helpers.project import succeed
 from mmengine import Config
@@ -16,7 +17,6 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from mmfasternet import FasterNet
 from mmfasternet.benchmark.gpu.launches import to_fake_cuda
-from mmfasternet.benchmark.measure.paths import randomize_norms
 from mmfasternet.deploy import backbone, cuda, optimize_for_inference, packed
 from mmfasternet.deploy.fold import fold_model
 from mmfasternet.deploy.packed import PackedConv
@@ -24,18 +24,6 @@ from mmfasternet.deploy.packed import PackedConv
 ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
 HALF = (torch.float16, torch.bfloat16)
 SLIM = dict(embed_dims=40, depths=(1, 1, 2, 1))
-
-
-def trained(**arguments) -> FasterNet:
-    """A backbone whose weights and statistics are all different."""
-    torch.manual_seed(0)
-    model = FasterNet(**arguments)
-    model.init_weights()
-    randomize_norms(model)
-    for name, parameter in model.named_parameters():
-        if name.endswith('layer_scale'):
-            nn.init.uniform_(parameter, 0.5, 1.5)
-    return model.eval()
 
 
 def difference(maps, others) -> float:

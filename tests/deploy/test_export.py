@@ -309,11 +309,16 @@ def test_int8_backbone(slim, checkpoint, model, exported, images, tmp_path):
     weights = [array for array in initializers if array.dtype == np.int8 and array.ndim == 4]
     # Two products with values of 8 bits fit in 16 bits with a sign.
     assert len(weights) > 15 and all(2 * 255 * abs(array.astype(int)).max() < 2**15 for array in weights)
+    assert_nearly_the_same(file.path.read_bytes(), model)
+
+
+def assert_nearly_the_same(content: bytes, model: nn.Module) -> None:
+    """An int8 backbone gives other feature maps than in float32, but not by more than 10 %, in every runtime."""
     photo = torch.from_numpy(skimage.data.coffee()[:160, :224].copy()).permute(2, 0, 1).flip(0)
     image = model.data_preprocessor(dict(inputs=[photo]))['inputs']
     expected = [out.numpy() for out in model.backbone(image)]
     for runtime in ('onnxruntime', 'openvino'):
-        for ours, exact in zip(load(runtime, file.path.read_bytes())(image), expected, strict=True):
+        for ours, exact in zip(load(runtime, content)(image), expected, strict=True):
             assert 1e-4 < abs(ours - exact).mean() / abs(exact).mean() < 0.1
 
 
@@ -332,12 +337,7 @@ def test_symmetric_int8_is_what_tensorrt_takes(slim, checkpoint, model, images, 
             assert quantized.issuperset(node.input[:2])
             assert all(values[bias].dtype == np.float32 for bias in node.input[2:])
     assert all(abs(values[node.input[0]].astype(int)).max() <= 64 for node in nodes if node.input[0] in values)
-    photo = torch.from_numpy(skimage.data.coffee()[:160, :224].copy()).permute(2, 0, 1).flip(0)
-    image = model.data_preprocessor(dict(inputs=[photo]))['inputs']
-    expected = [out.numpy() for out in model.backbone(image)]
-    for runtime in ('onnxruntime', 'openvino'):
-        for ours, exact in zip(load(runtime, file.path.read_bytes())(image), expected, strict=True):
-            assert 1e-4 < abs(ours - exact).mean() / abs(exact).mean() < 0.1
+    assert_nearly_the_same(file.path.read_bytes(), model)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from helpers.backbones import trained
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
@@ -16,18 +17,6 @@ from mmfasternet.deploy.fold import fold_norm_after, fold_norm_before, is_foldab
 from mmfasternet.deploy.packed import PackedConv
 
 ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
-
-
-def trained(**arguments) -> FasterNet:
-    """A backbone whose weights and statistics are all different."""
-    torch.manual_seed(0)
-    model = FasterNet(**arguments)
-    model.init_weights()
-    randomize_norms(model)
-    for name, parameter in model.named_parameters():
-        if name.endswith('layer_scale'):
-            nn.init.uniform_(parameter, 0.5, 1.5)
-    return model.eval()
 
 
 def difference(maps, others) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn import functional as F
 
 from mmfasternet.deploy.backbone import OptimizedFasterNet
@@ -294,7 +294,7 @@ def with_fused_blocks(optimized: OptimizedFasterNet) -> OptimizedFasterNet:
 
 
 # An operator of torch, so that fake tensors, exports and counts of launches know it.
-@torch.library.custom_op('mmfasternet::fused_block', mutates_args=())
+@library.custom_op('mmfasternet::fused_block', mutates_args=())
 def _fused_block(
     x: Tensor, weights: Sequence[Tensor], conv_channels: int, is_gelu: bool, tile: Sequence[int]
 ) -> Tensor:
