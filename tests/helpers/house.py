@@ -31,7 +31,7 @@ FLOORS = (
     ('mmfasternet',),
     ('mmfasternet.datasets', 'mmfasternet.models'),
     ('mmfasternet.weights',),
-    ('mmfasternet.files',),
+    ('mmfasternet.files', 'mmfasternet.locks'),
     ('mmfasternet.errors', 'mmfasternet.version'),
 )
 # These hold rooms: they are one themselves as far as their __init__ goes.
