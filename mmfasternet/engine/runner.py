@@ -1,57 +1,49 @@
 """mmengine's runner, with safe and strict loading, saves that survive a kill, and several processes on CPUs."""
 
+import contextlib
+import os
+import platform
 import re
 import tempfile
-import zipfile
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import is_distributed, is_main_process, master_only
-from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.dist import all_gather_object, broadcast_object_list, is_distributed, is_main_process, master_only
+from mmengine.hooks import LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.registry import HOOKS, RUNNERS, DefaultScope
-from mmengine.runner import BaseLoop, CheckpointLoader, Runner
+from mmengine.registry import HOOKS, LOOPS, RUNNERS, DefaultScope
+from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 
 from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
 from mmfasternet.errors import UserError
 from mmfasternet.files import replacing
-from mmfasternet.weights.reader import use_safe_reader
+from mmfasternet.locks import exclusive
+from mmfasternet.weights.reader import CheckpointError, use_safe_reader
 from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
 from . import compile_hook  # noqa: F401, registers its hook
+from .checkpoints import file_digest, latest_checkpoint, set_aside
+from .finite import FiniteLossHook, check_finite_weights
+from .loops import ResumableEpochLoop, ResumableIterLoop
 from .model import to_channels_last, widen_rois
 from .ops import provide_ops
+from .stop import keep_workers
 
-__all__ = ['SafeCheckpointHook', 'SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
+__all__ = ['SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
 
+_Result = TypeVar('_Result')
 
-def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The newest complete checkpoint of a run.
+# What errors say that come from the connection to another process.
+_LOST = ('gloo', 'NCCL', 'onnection', 'TCPStore')
 
-    After a kill, ``last_checkpoint`` may be empty, name a file that is gone, or name an older one than the newest.
-
-    Args:
-        work_dir: The run's folder.
-
-    Returns:
-        The path, or None if there is no complete checkpoint.
-
-    Example:
-        >>> latest_checkpoint('work_dirs/never_run') is None
-        True
-    """
-    work_dir = Path(work_dir)
-    candidates = {path for path in work_dir.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)}
-    pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file() and (named := pointer.read_text().strip()):
-        candidates.add(Path(named))
-    # A zip file's directory is at its end: a truncated file has none.
-    complete = [path for path in candidates if path.is_file() and zipfile.is_zipfile(path)]
-    return str(max(complete, key=lambda path: path.stat().st_mtime)) if complete else None
+# mmengine's loop → the one that takes its place.
+_LOOPS = {EpochBasedTrainLoop: ResumableEpochLoop, IterBasedTrainLoop: ResumableIterLoop}
 
 
 def _check_writable(work_dir: str | Path) -> None:
@@ -62,52 +54,6 @@ def _check_writable(work_dir: str | Path) -> None:
             pass
     except OSError as error:
         raise UserError(f'cannot write to work_dir {work_dir} ({error}); choose another with --work-dir') from error
-
-
-@HOOKS.register_module()
-class SafeCheckpointHook(CheckpointHook):
-    """``CheckpointHook`` that removes an outdated or former best checkpoint only after the new one is saved.
-
-    Its options are those of mmengine's ``CheckpointHook``.
-    """
-
-    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        outdated = None
-        if 0 < self.max_keep_ckpts == len(self.keep_ckpt_ids) and self.keep_ckpt_ids[-1] != step:
-            # mmengine then finds room in its list, and removes nothing before it saves.
-            outdated = self.keep_ckpt_ids.popleft()
-        super()._save_checkpoint_with_step(runner, step, meta)
-        if outdated is not None:
-            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
-
-    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        # mmengine removes the former best before it saves, unless it does not know its path.
-        former = self._best_paths()
-        self._set_best_paths(dict.fromkeys(former))
-        super()._save_best_checkpoint(runner, metrics)
-        new = self._best_paths()
-        self._set_best_paths({indicator: path or former.get(indicator) for indicator, path in new.items()})
-        for indicator, path in former.items():
-            if path and new.get(indicator) not in (None, path):
-                self._remove(path)
-
-    def _best_paths(self) -> dict[str, str | None]:
-        """Metric → best checkpoint so far; mmengine stores one metric and several in different attributes."""
-        if not self.save_best:
-            return {}
-        if len(self.key_indicators) == 1:
-            return {self.key_indicators[0]: self.best_ckpt_path}
-        return dict(self.best_ckpt_path_dict)
-
-    def _set_best_paths(self, paths: dict[str, str | None]) -> None:
-        if len(paths) == 1:
-            (self.best_ckpt_path,) = paths.values()
-        elif paths:
-            self.best_ckpt_path_dict = dict(paths)
-
-    def _remove(self, path: str) -> None:
-        if is_main_process() and self.file_backend.isfile(path):
-            self.file_backend.remove(path)
 
 
 @HOOKS.register_module()
@@ -130,28 +76,53 @@ class StrictRunner(Runner):
     - Checkpoints are read without running code in them, see :func:`~mmfasternet.weights.reader.use_safe_reader`.
     - ``load_from`` and tests fail if the checkpoint lacks an entry of the model. In training, heads for another number
       of classes start afresh, and are listed.
-    - Checkpoints are written under a temporary name and renamed, and ``resume`` finds the newest complete one.
+    - Checkpoints are written under a temporary name and renamed. ``resume='auto'`` resumes from the one in the work dir
+      that is the furthest, and otherwise starts as the config says, from ``load_from`` or the beginning.
+    - A training stops on a signal and resumes in the middle of an epoch, see :mod:`~mmfasternet.engine.loops`. It ends
+      if its loss is not finite, see :class:`~mmfasternet.engine.finite.FiniteLossHook`.
+    - One training at a time writes to a work dir. Checkpoints of another one that lie there are moved into a folder.
     - ``channels_last=True`` in the config keeps the model in that memory format.
     - In mixed precision, features of RoIs are pooled in float32, see :func:`~mmfasternet.engine.model.widen_rois`.
-    - With several processes, the main one alone writes the metrics of a test.
+    - With several processes, the main one decides what is loaded and alone writes the metrics of a test.
     - Several processes work without a GPU (gloo, ``launcher='pytorch'``).
     - Data that is missing, or whose annotations don't match its images, is one error before training starts.
 
     Its arguments are those of ``Runner``; a config asks for it by ``runner_type='StrictRunner'``.
 
     Raises:
-        UserError: If ``work_dir`` can't be written.
+        UserError: If ``work_dir`` can't be written, a hook has no such option, or another training holds the work dir.
     """
+
+    #: The checkpoint that the training was resumed from.
+    resumed_from: str | None = None
 
     def __init__(self, model: nn.Module | dict, work_dir: str, *args: Any, **kwargs: Any) -> None:
         provide_ops()
         use_safe_reader()
         _check_writable(work_dir)
         super().__init__(model, work_dir, *args, **kwargs)
-        if is_main_process():
-            # What a kill during a save has left.
-            for part in Path(work_dir).glob('.*.pth.*.part'):
-                part.unlink()
+
+    def train(self) -> nn.Module:
+        with contextlib.ExitStack() as held:
+            self._on_main(lambda: self._hold_work_dir(held))
+            self._write_config(self.work_dir)
+            try:
+                return super().train()
+            except RuntimeError as error:
+                if is_distributed() and any(words in str(error) for words in _LOST):
+                    raise UserError(
+                        f'contact with another process was lost ({error}); its own log says why, unless its machine or '
+                        'the network is down. Started again with --resume, the training continues'
+                    ) from error
+                raise
+
+    def val(self) -> dict:
+        self._write_config(self.log_dir)
+        return super().val()
+
+    def test(self) -> dict:
+        self._write_config(self.log_dir)
+        return super().test()
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed() and get_device() == 'cpu':
@@ -161,7 +132,9 @@ class StrictRunner(Runner):
                     "on CPUs, start the processes with torchrun and launcher='pytorch' (tools/dist_train.sh)"
                 )
             # mmengine would call torch.cuda.set_device.
-            torch.distributed.init_process_group('gloo')
+            seconds = env_cfg.get('dist_cfg', {}).get('timeout')
+            timeout = {} if seconds is None else dict(timeout=timedelta(seconds=seconds))
+            torch.distributed.init_process_group('gloo', **timeout)
         super().setup_env(env_cfg)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
@@ -193,9 +166,20 @@ class StrictRunner(Runner):
         plain = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook'))
         for name, default in plain.items():
             hook = hooks.get(name, default)
-            if isinstance(hook, dict) and hook.get('type') == default['type']:
+            # A config in mmengine's new style names the class itself.
+            kind = hook.get('type') if isinstance(hook, dict) else None
+            if getattr(kind, '__name__', kind) == default['type']:
                 hooks[name] = dict(hook, type=f'Safe{default["type"]}')
         super().register_default_hooks(hooks)
+        self.register_hook(FiniteLossHook())
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):
+            kind = loop.get('type') or ('EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop')
+            kind = LOOPS.get(kind) if isinstance(kind, str) else kind
+            loop = {key: value for key, value in loop.items() if key not in ('type', 'by_epoch')}
+            loop['type'] = _LOOPS.get(kind, kind)
+        return super().build_train_loop(loop)
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
@@ -215,15 +199,51 @@ class StrictRunner(Runner):
                 raise DataError(f'{error} (data_root is {dataloader["dataset"].get("data_root")})') from error
             raise
         check_images(built.dataset)
+        keep_workers(built)
         return built
 
     def load_or_resume(self) -> None:
-        if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = latest_checkpoint(self.work_dir)
-            if self._load_from is None:
-                self.logger.info(f'Nothing to resume in {self.work_dir}: training starts from the beginning.')
-                self._resume = False
+        if self._has_loaded:
+            return
+        if self._resume == 'auto' or (self._resume and self._load_from is None):
+            found = self._on_main(lambda: latest_checkpoint(self.work_dir))
+            if found is None:
+                start = self._load_from or 'the beginning'
+                self.logger.info(f'Nothing to resume in {self.work_dir}: training starts from {start}.')
+            self._resume, self._load_from = found is not None, found or self._load_from
+        if self._load_from is not None:
+            self._check_that_all_read_the_same(self._load_from)
         super().load_or_resume()
+        if isinstance(self._train_loop, BaseLoop):
+            # Afterwards, since load_from may be one of them.
+            own = self.resumed_from is not None and Path(self.resumed_from).parent.absolute() == Path(self.work_dir)
+            beyond, name = self.iter if own else -1, f'before_{self.timestamp}'
+            self._on_main(lambda: set_aside(self.work_dir, beyond, name))
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume a training: its weights, optimizer, schedules, place in the data, and random seed.
+
+        Args:
+            filename: The checkpoint.
+            args: As in mmengine's ``Runner``.
+            kwargs: As in mmengine's ``Runner``.
+
+        Raises:
+            CheckpointError: If it can't be read, is of no training of this config, or holds weights alone.
+        """
+        self.resumed_from = str(filename)
+        try:
+            super().resume(filename, *args, **kwargs)
+            if isinstance(self.train_loop, (ResumableEpochLoop, ResumableIterLoop)):
+                self.train_loop.restore(self._progress)
+        except UserError:
+            raise
+        except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f'{filename} cannot be resumed with this config ({type(error).__name__}: {error}): it was saved by a '
+                'training with another optimizer, schedule or model. To start a new training from its weights, set '
+                '--cfg-options load_from=… and leave --resume out'
+            ) from error
 
     def load_checkpoint(
         self,
@@ -233,6 +253,8 @@ class StrictRunner(Runner):
         revise_keys: list[tuple[str, str]] = [(r'^module\.', '')],  # noqa: B006, never modified
     ) -> dict:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location, self.logger)
+        if self._resume:
+            self._progress = _check_resumable(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         state_dict = unwrap(checkpoint, filename)
         for pattern, replacement in revise_keys:
@@ -255,10 +277,87 @@ class StrictRunner(Runner):
         self.logger.info(f'Load checkpoint from {filename}: {len(taken)} entries taken, {unused} not part of the model')
         return checkpoint
 
-    @master_only
-    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
+        for hook in self.hooks:
+            if isinstance(hook, FiniteLossHook):
+                hook.confirm(self)
+        check_finite_weights(self.model, self)
+        if isinstance(self._train_loop, (ResumableEpochLoop, ResumableIterLoop)):
+            meta = dict(meta or {}, progress=self._train_loop.progress())
+            if kwargs.get('save_optimizer', True):
+                self._train_loop.saved = meta.get('iter', self.iter)
+        if not is_main_process():
+            return
         if '://' in out_dir:
-            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
             return
         with replacing(Path(out_dir, filename)) as part:
-            super().save_checkpoint(str(part.parent), part.name, *args, **kwargs)
+            super().save_checkpoint(str(part.parent), part.name, *args, meta=meta, **kwargs)
+
+    def dump_config(self) -> None:
+        """Nothing: a training writes its config to its work dir, a test to its own folder, when they start."""
+
+    @master_only
+    def _write_config(self, folder: str) -> None:
+        name = Path(self.cfg.filename).name if self.cfg.filename else f'{self.timestamp}.py'
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.cfg.dump(str(Path(folder, name)))
+
+    def _on_main(self, call: Callable[[], _Result]) -> _Result:
+        """Run something in the main process alone, and give all processes its result, or the user's mistake."""
+        outcome: list[Any] = [None, None]
+        if is_main_process():
+            try:
+                outcome[0] = call()
+            except UserError as error:
+                outcome[1] = str(error)
+        broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise UserError(outcome[1])
+        return outcome[0]
+
+    def _hold_work_dir(self, held: contextlib.ExitStack) -> None:
+        """Take the lock of the work dir, and remove what a kill during a save has left."""
+        lock = held.enter_context(exclusive(Path(self.work_dir, '.lock'), f'trains in {self.work_dir}'))
+        # Data workers may outlive a killed training for seconds.
+        os.register_at_fork(after_in_child=lock.close)
+        for part in Path(self.work_dir).glob('.*.pth.*.part'):
+            part.unlink()
+
+    def _check_that_all_read_the_same(self, checkpoint: str) -> None:
+        """Different weights would be trained on as if they were one model, until something fails to match."""
+        path = Path(checkpoint).expanduser()
+        digest = [file_digest(path) if is_main_process() and path.is_file() else None]
+        broadcast_object_list(digest)
+        if digest[0] is None:
+            return  # a URL, or an error that every process meets
+        problem = None
+        if not path.is_file():
+            problem = 'has no such file'
+        elif not is_main_process() and file_digest(path) != digest[0]:
+            problem = 'has another file of that name'
+        problems = [
+            f'process {rank} on {host} {problem}'
+            for rank, (host, problem) in enumerate(all_gather_object((platform.node(), problem)))
+            if problem
+        ]
+        if problems:
+            raise UserError(
+                f'the main process starts from {checkpoint}, but {"; ".join(problems)}. Put it on a file system that '
+                'all machines share, or copy it to each of them'
+            )
+
+
+def _check_resumable(checkpoint: Any, filename: str) -> dict | None:
+    """Make sure that a checkpoint was saved by a training; gives what it says about the place in the data."""
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    counts = [meta.get(key) if isinstance(meta, dict) else None for key in ('epoch', 'iter')]
+    complete = isinstance(checkpoint, dict) and isinstance(checkpoint.get('message_hub'), dict)
+    if not complete or not all(type(count) is int and count >= 0 for count in counts):
+        raise CheckpointError(
+            f'{filename} cannot be resumed: it holds weights, but not the state of a training that mmengine saves. To '
+            'start a new training from them, set --cfg-options load_from=… and leave --resume out'
+        )
+    # mmengine would run it as a config file.
+    meta.pop('config', None)
+    return meta.get('progress')

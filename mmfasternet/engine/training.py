@@ -20,8 +20,8 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
         amp: Whether to train in automatic mixed precision, on a GPU: in float16 with a scaled loss or, if the config
             has ``optim_wrapper.dtype='bfloat16'``, in bfloat16. Defaults to False.
         auto_scale_lr: Whether to scale the learning rate to the actual batch size. Defaults to False.
-        resume: A checkpoint to resume from, or 'auto' for the newest complete one in the work dir. None
-            leaves it to the config. Defaults to None.
+        resume: A checkpoint to resume from, or 'auto' for the one in the work dir that is the furthest; if there is
+            none, the training starts as the config says. None leaves it to the config. Defaults to None.
 
     Raises:
         UserError: If the machine or the config lacks what an argument needs, the data doesn't fit the config, or the
@@ -43,6 +43,6 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…), which the config lacks')
         cfg.auto_scale_lr.enable = True
     if resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if resume == 'auto' else resume
+        cfg.resume = resume if resume == 'auto' else True
+        cfg.load_from = cfg.get('load_from') if resume == 'auto' else resume
     RUNNERS.build(cfg).train()
