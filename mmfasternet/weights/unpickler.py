@@ -1,152 +1,314 @@
-"""A pickle module that builds what checkpoints are made of, and refuses everything else.
+"""The pickles of checkpoints, read into inert data: plain records, and descriptions of tensors and arrays.
 
-``torch.load(..., pickle_module=unpickler)`` behaves the same in every version of torch. ``weights_only=True`` has no
-allowlist before torch 2.4, and OpenMMLab's checkpoints need one for numpy's scalars and mmengine's ``HistoryBuffer``.
+Nothing is called and no object but a plain container is made while a pickle is read. What it describes is made
+afterwards, by :mod:`~mmfasternet.weights.materialize`, out of checked numbers and bytes.
 """
 
-import _compat_pickle
 import pickle
-from collections import Counter, OrderedDict
+import pickletools
+import struct
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-import numpy as np
-import torch
-from mmengine.logging import HistoryBuffer
+from .makers import check_keys, fill, kind_of, make, make_storage, resolve
+from .saved import Budget, RefusedObject, SavedStorage, printable
 
-__all__ = ['RefusedGlobal', 'Unpickler', 'load']
+__all__ = ['Unpickler']
 
+_DEEPEST = 100
 
-class RefusedGlobal(pickle.UnpicklingError):
-    """A pickle asks for something that is not on the allowlist; the message names it."""
-
-
-_STATISTICS = {name: getattr(HistoryBuffer, name) for name in ('min', 'max', 'mean', 'current')}
+_OPCODES: dict[int, Callable[['Unpickler'], None]] = {}
 
 
-def _history_buffer_method(owner: type, name: str) -> Callable:
-    """``getattr``, restricted to what mmengine's checkpoints use it for: the statistics of a ``HistoryBuffer``."""
-    if owner is not HistoryBuffer or name not in _STATISTICS:
-        raise RefusedGlobal(f'builtins.getattr({owner!r}, {name!r})')
-    return _STATISTICS[name]
+def _does(*codes: bytes) -> Callable[[Callable], Callable]:
+    """Enter a method as what opcodes do."""
+
+    def enter(method: Callable) -> Callable:
+        _OPCODES.update((code[0], method) for code in codes)
+        return method
+
+    return enter
 
 
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """``codecs.encode``, restricted to what pickles of protocol 2 use it for: bytes written as text."""
-    if encoding != 'latin1':
-        raise RefusedGlobal(f'_codecs.encode(…, {encoding!r})')
-    return text.encode(encoding)
+def _number(code: bytes, layout: str) -> None:
+    """Enter an opcode that pushes a number of a fixed layout."""
+    size = struct.calcsize(layout)
+
+    @_does(code)
+    def push(reader: 'Unpickler') -> None:
+        reader.stack.append(struct.unpack(layout, reader.read(size))[0])
 
 
-def _plain_dtype(code: str, *_: Any) -> np.dtype:
-    """``numpy.dtype`` of numbers and text: arrays of objects or records would hold pointers that the file chooses."""
-    dtype = np.dtype(code, copy=True)
-    if dtype.kind not in 'biufcSU':
-        raise RefusedGlobal(f'numpy.dtype({code!r})')
-    return dtype
+def _constant(code: bytes, make: Callable[[], Any]) -> None:
+    """Enter an opcode that pushes a constant or an empty container."""
+
+    @_does(code)
+    def push(reader: 'Unpickler') -> None:
+        reader.stack.append(make())
 
 
-def _empty_array(*_: Any) -> np.ndarray:
-    """``numpy.core.multiarray._reconstruct``: an array that its state fills afterwards."""
-    return np.empty(0)
+def _counted(code: bytes, layout: str, decode: Callable[[bytes], Any]) -> None:
+    """Enter an opcode that pushes as many bytes, or what they encode, as a number before them says."""
+    size = struct.calcsize(layout)
+
+    @_does(code)
+    def push(reader: 'Unpickler') -> None:
+        [length] = struct.unpack(layout, reader.read(size))
+        reader.stack.append(decode(reader.read(length)))
 
 
-def _may_build(made: Any, state: Any) -> bool:
-    """Whether a pickle may set this state on an object; functions and classes take none."""
-    if type(made) is np.ndarray:
-        return True
-    if isinstance(made, np.dtype):
-        return state == made.newbyteorder(state[1]).__reduce__()[2]
-    if not isinstance(state, dict):
-        return False
-    if type(made) is HistoryBuffer:
-        methods = state.get('statistics_methods', {})
-        known = {'max_length', '_log_history', '_count_history', 'statistics_methods'}
-        return state.keys() <= known and methods.items() <= _STATISTICS.items()
-    return type(made) is OrderedDict and state.keys() <= {'_metadata'}
+def _to_text(content: bytes) -> str:
+    return content.decode('utf-8', 'surrogatepass')
 
 
-_SCALAR = np.float64(0).__reduce__()[0]
-_DTYPES = {str(dtype): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
-
-# Dotted name → what it is read as. Nothing here runs code that the file chooses, or touches anything outside the file.
-_ALLOWED = {
-    'builtins.bytes': bytes,
-    'builtins.set': set,
-    'builtins.slice': slice,
-    'builtins.getattr': _history_buffer_method,
-    '_codecs.encode': _encode_latin1,
-    'collections.Counter': Counter,
-    'collections.OrderedDict': OrderedDict,
-    'torch.Size': torch.Size,
-    'torch.device': torch.device,
-    'torch._utils._rebuild_tensor': torch._utils._rebuild_tensor,
-    'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
-    'torch._utils._rebuild_parameter': torch._utils._rebuild_parameter,
-    **_DTYPES,
-    # numpy 2 moved numpy.core to numpy._core; a file has the name in the numpy that wrote it.
-    'numpy.core.multiarray.scalar': _SCALAR,
-    'numpy._core.multiarray.scalar': _SCALAR,
-    'numpy.core.multiarray._reconstruct': _empty_array,
-    'numpy._core.multiarray._reconstruct': _empty_array,
-    # Only an argument of _reconstruct. A call would read memory: ndarray(1, object, address).
-    'numpy.ndarray': None,
-    'numpy.dtype': _plain_dtype,
-    'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
-}
+_number(pickle.BININT, '<i')
+_number(pickle.BININT1, '<B')
+_number(pickle.BININT2, '<H')
+_number(pickle.BINFLOAT, '>d')
+_constant(pickle.NONE, lambda: None)
+_constant(pickle.NEWTRUE, lambda: True)
+_constant(pickle.NEWFALSE, lambda: False)
+_constant(pickle.EMPTY_TUPLE, tuple)
+_constant(pickle.EMPTY_LIST, list)
+_constant(pickle.EMPTY_DICT, dict)
+_constant(pickle.EMPTY_SET, set)
+_counted(pickle.LONG1, '<B', pickle.decode_long)
+_counted(pickle.SHORT_BINUNICODE, '<B', _to_text)
+_counted(pickle.BINUNICODE, '<I', _to_text)
+_counted(pickle.BINUNICODE8, '<Q', _to_text)
+# Text of Python 2.
+_counted(pickle.SHORT_BINSTRING, '<B', _to_text)
+_counted(pickle.BINSTRING, '<I', _to_text)
+_counted(pickle.SHORT_BINBYTES, '<B', bytes)
+_counted(pickle.BINBYTES, '<I', bytes)
+_counted(pickle.BINBYTES8, '<Q', bytes)
+_counted(pickle.BYTEARRAY8, '<Q', bytearray)
 
 
-class Unpickler(pickle._Unpickler):
-    """``pickle.Unpickler`` that creates only what is on the allowlist, and checks the state that an object is given.
+class Unpickler:
+    """A reader of one pickle of protocol 2 to 5, whose result is inert and bounded.
 
-    It derives from Python's implementation, because C's does not let a subclass change BUILD, which sets attributes.
-    Its arguments are those of ``pickle.Unpickler``.
-
-    Raises:
-        RefusedGlobal: From ``load()``, if the pickle asks for anything else.
-
-    Example:
-        >>> import io
-        >>> Unpickler(io.BytesIO(pickle.dumps([1, b'weights']))).load()
-        [1, b'weights']
-    """
-
-    dispatch = dict(pickle._Unpickler.dispatch)
-
-    def find_class(self, module: str, name: str) -> Any:
-        # Protocols below 3 write Python 2's names.
-        module = _compat_pickle.IMPORT_MAPPING.get(module, module)
-        try:
-            return _ALLOWED[f'{module}.{name}']
-        except KeyError:
-            raise RefusedGlobal(f'{module}.{name}') from None
-
-    def load_build(self) -> None:
-        made, state = self.stack[-2:]
-        if not _may_build(made, state):
-            raise RefusedGlobal(f'an unusual state of {getattr(made, "__qualname__", type(made).__qualname__)}')
-        super().load_build()
-
-    dispatch[pickle.BUILD[0]] = load_build
-
-
-def load(file: BinaryIO, **kwargs: Any) -> Any:
-    """Load a pickle through :class:`Unpickler`.
+    It knows only the opcodes that such pickles of plain data consist of, and only the names of the tables above. What
+    it returns has no object nested deeper than 100 levels, none that holds itself, and no more than two million in all.
 
     Args:
         file: The pickle, open for reading bytes.
-        **kwargs: Those of ``pickle.load``.
-
-    Returns:
-        The object.
+        size: Bytes from the file's position on, which the pickle can't exceed.
 
     Raises:
-        RefusedGlobal: If the pickle asks for anything that is not on the allowlist.
+        RefusedObject: From ``load()``, if the pickle asks for anything else.
+        pickle.UnpicklingError: From ``load()``, if it is damaged.
 
     Example:
         >>> import io
-        >>> load(io.BytesIO(pickle.dumps(eval)))
+        >>> content = pickle.dumps([1, b'weights'])
+        >>> Unpickler(io.BytesIO(content), len(content)).load()
+        [1, b'weights']
+        >>> content = pickle.dumps(eval)
+        >>> Unpickler(io.BytesIO(content), len(content)).load()
         Traceback (most recent call last):
-        mmfasternet.weights.unpickler.RefusedGlobal: builtins.eval
+        mmfasternet.weights.saved.RefusedObject: builtins.eval
     """
-    return Unpickler(file, **kwargs).load()
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.stack: list[Any] = []
+        self.storages: dict[str, SavedStorage] = {}
+        self._file = file
+        self._left = size
+        self._below: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+        self._budget = Budget(size)
+
+    def load(self) -> Any:
+        """Read the pickle up to its end."""
+        while (code := self.read(1)) != pickle.STOP:
+            self._budget.spend(objects=1)
+            if code[0] not in _OPCODES:
+                known = pickletools.code2op.get(code.decode('latin1'))
+                raise RefusedObject(f'the opcode {known.name}') if known else pickle.UnpicklingError('not a pickle')
+            _OPCODES[code[0]](self)
+        [tree] = self.stack
+        if self._below:
+            raise pickle.UnpicklingError('the pickle ends within a container')
+        _check_extent(tree, self._budget)
+        return tree
+
+    def read(self, size: int) -> bytes:
+        """Read that many bytes of the pickle."""
+        if size > self._left:
+            raise pickle.UnpicklingError('the pickle ends too early')
+        self._left -= size
+        content = self._file.read(size)
+        if len(content) < size:
+            raise pickle.UnpicklingError('the pickle ends too early')
+        return content
+
+    def _items(self) -> list[Any]:
+        """What was pushed since the last mark."""
+        items, self.stack = self.stack, self._below.pop()
+        return items
+
+    @_does(pickle.PROTO)
+    def _proto(self) -> None:
+        if not 2 <= self.read(1)[0] <= 5:
+            raise pickle.UnpicklingError('not a pickle of protocol 2 to 5')
+
+    @_does(pickle.FRAME)
+    def _frame(self) -> None:
+        self.read(8)
+
+    @_does(pickle.MARK)
+    def _mark(self) -> None:
+        self._below.append(self.stack)
+        self.stack = []
+
+    @_does(pickle.TUPLE)
+    def _tuple(self) -> None:
+        items = self._items()
+        self.stack.append(tuple(items))
+
+    @_does(pickle.TUPLE1)
+    def _tuple_1(self) -> None:
+        self._tuple_of(1)
+
+    @_does(pickle.TUPLE2)
+    def _tuple_2(self) -> None:
+        self._tuple_of(2)
+
+    @_does(pickle.TUPLE3)
+    def _tuple_3(self) -> None:
+        self._tuple_of(3)
+
+    def _tuple_of(self, length: int) -> None:
+        items = [self.stack.pop() for _ in range(length)]
+        self.stack.append(tuple(reversed(items)))
+
+    @_does(pickle.APPEND)
+    def _append(self) -> None:
+        self._extend([self.stack.pop()])
+
+    @_does(pickle.APPENDS)
+    def _appends(self) -> None:
+        self._extend(self._items())
+
+    def _extend(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise RefusedObject(f'appending to {kind_of(self.stack[-1])}')
+        self.stack[-1].extend(items)
+
+    @_does(pickle.ADDITEMS)
+    def _add_items(self) -> None:
+        items = self._items()
+        if type(self.stack[-1]) is not set:
+            raise RefusedObject(f'adding to {kind_of(self.stack[-1])}')
+        check_keys(items)
+        self.stack[-1].update(items)
+
+    @_does(pickle.SETITEM)
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key], [value])
+
+    @_does(pickle.SETITEMS)
+    def _set_items(self) -> None:
+        items = self._items()
+        self._set(items[::2], items[1::2])
+
+    def _set(self, keys: list[Any], values: list[Any]) -> None:
+        target = self.stack[-1]
+        if type(target) not in (dict, OrderedDict):
+            raise RefusedObject(f'setting an item of {kind_of(target)}')
+        check_keys(keys)
+        target.update(zip(keys, values, strict=True))
+
+    @_does(pickle.GLOBAL)
+    def _global(self) -> None:
+        module, name = (self._line() for _ in range(2))
+        self.stack.append(resolve(module, name))
+
+    def _line(self) -> str:
+        line = self._file.readline(200)
+        self._left -= len(line)
+        if not line.endswith(b'\n'):
+            raise RefusedObject(f'a very long name: {printable(line)}')
+        return _to_text(line[:-1])
+
+    @_does(pickle.STACK_GLOBAL)
+    def _stack_global(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if not type(module) is type(name) is str:
+            raise RefusedObject('an unusual name')
+        self.stack.append(resolve(module, name))
+
+    @_does(pickle.REDUCE, pickle.NEWOBJ)
+    def _make(self) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        self.stack.append(make(called, arguments, self._budget))
+
+    @_does(pickle.BUILD)
+    def _build(self) -> None:
+        state = self.stack.pop()
+        fill(self.stack[-1], state, self._budget)
+
+    @_does(pickle.BINPERSID)
+    def _storage(self) -> None:
+        made = make_storage(self.stack.pop())
+        known = self.storages.setdefault(made.key, made)
+        if (known.dtype, known.elements) != (made.dtype, made.elements):
+            raise pickle.UnpicklingError('a storage has two sizes')
+        self.stack.append(known)
+
+    @_does(pickle.MEMOIZE)
+    def _memoize(self) -> None:
+        self._memo[len(self._memo)] = self.stack[-1]
+
+    @_does(pickle.BINPUT)
+    def _put(self) -> None:
+        self._memo[self.read(1)[0]] = self.stack[-1]
+
+    @_does(pickle.LONG_BINPUT)
+    def _long_put(self) -> None:
+        self._memo[struct.unpack('<I', self.read(4))[0]] = self.stack[-1]
+
+    @_does(pickle.BINGET)
+    def _get(self) -> None:
+        self.stack.append(self._memo[self.read(1)[0]])
+
+    @_does(pickle.LONG_BINGET)
+    def _long_get(self) -> None:
+        self.stack.append(self._memo[struct.unpack('<I', self.read(4))[0]])
+
+
+def _check_extent(tree: Any, budget: Budget) -> None:
+    """Refuse what holds itself, is nested too deep, or has too many entries, each counted as often as it is shown."""
+    extents: dict[int, tuple[int, int] | None] = {}
+
+    def measure(node: Any, level: int) -> tuple[int, int]:
+        """Number of objects, and levels, of a part."""
+        parts = _parts(node)
+        if not parts:
+            return 1, 1
+        if level > _DEEPEST:
+            raise pickle.UnpicklingError(f'it is nested deeper than {_DEEPEST} levels')
+        if id(node) not in extents:
+            extents[id(node)] = None
+            count, height = 1, 0
+            for part in parts:
+                more, below = measure(part, level + 1)
+                count, height = count + more, max(height, below)
+            extents[id(node)] = count, height + 1
+        if (extent := extents[id(node)]) is None:
+            raise pickle.UnpicklingError('a container holds itself')
+        if level + extent[1] > _DEEPEST + 1:
+            raise pickle.UnpicklingError(f'it is nested deeper than {_DEEPEST} levels')
+        return extent
+
+    budget.spend(objects=measure(tree, 0)[0])
+
+
+def _parts(node: Any) -> Any:
+    """What a container holds; its keys are flat."""
+    if isinstance(node, dict):
+        return [*node.values(), *vars(node).values()] if type(node) is OrderedDict else node.values()
+    return node if type(node) in (list, tuple) else ()

@@ -4,7 +4,6 @@ import argparse
 import copyreg
 import functools
 import http.server
-import io
 import os
 import pickle
 import struct
@@ -21,38 +20,16 @@ from mmengine.optim import MultiStepLR, OptimWrapper
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmfasternet.weights import unpickler as safe_pickle
 from mmfasternet.weights.reader import (
     CheckpointError,
     MissingCheckpointError,
     UntrustedCheckpointError,
     read_checkpoint,
+    read_metadata,
     use_safe_reader,
 )
 
 WEIGHTS = dict(bias=torch.ones(2), weight=torch.arange(6.0).reshape(2, 3))
-
-
-class Touch:
-    """An object whose unpickling makes a file, by whatever function it is told to call."""
-
-    def __init__(self, function, *arguments) -> None:
-        self.reduced = function, arguments
-
-    def __reduce__(self):
-        return self.reduced
-
-
-def write_raw(path, opcodes: bytes, legacy: bool = False) -> None:
-    """A checkpoint file with a pickle made by hand."""
-    if legacy:
-        header = (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {})
-        path.write_bytes(b''.join(pickle.dumps(part, 2) for part in header) + opcodes + pickle.dumps([], 2))
-        return
-    with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('archive/data.pkl', opcodes)
-        archive.writestr('archive/version', b'3\n')
-        archive.writestr('archive/byteorder', b'little')
 
 
 # What must be read.
@@ -269,53 +246,69 @@ def test_trust_reads_anything(legacy, tmp_path):
     assert target.exists()
 
 
-def push(text: str) -> bytes:
-    return b'V' + text.encode('raw-unicode-escape') + b'\n'
-
-
-REBUILD = b'ctorch._utils\n_rebuild_tensor\n'
-BUFFER = b'cmmengine.logging.history_buffer\nHistoryBuffer\n'
+REBUILD = name('torch._utils', '_rebuild_tensor')
+BUFFER = name('mmengine.logging.history_buffer', 'HistoryBuffer')
+ORDERED = name('collections', 'OrderedDict') + b')R'
+SET = name('builtins', 'set')
+MEAN = call(name('builtins', 'getattr'), BUFFER, push('mean'))
+FLOATS = array((1,), 'f8', bytes(8))
+HISTORY = dict(max_length=b'K\1', _log_history=FLOATS, _count_history=FLOATS)
 # Objects of the allowlist put to other uses: opcodes by what they try.
 TRICKS = {
-    'attribute of a function': REBUILD + b'(N}' + push('dump_patches') + b'I01\nstb.',
-    'dict of a function': REBUILD + b'}' + push('__wrapped__') + b'I01\nsb.',
-    'attribute of a class': BUFFER + b'(N}' + push('mean') + b'I01\nstb.',
-    'attribute of our own getattr': b'cbuiltins\ngetattr\n(N}' + push('__defaults__') + b'(I1\ntstb.',
-    'attribute of a method': b'cbuiltins\ngetattr\n('
-    + BUFFER
-    + push('mean')
-    + b'tR(N}'
-    + push('__name__')
-    + push('x')
-    + b'stb.',
-    'other attribute': b'cbuiltins\ngetattr\n(' + BUFFER + push('__init__') + b'tR.',
-    'attribute of another class': b'cbuiltins\ngetattr\n(ccollections\nOrderedDict\n' + push('fromkeys') + b'tR.',
-    'statistics of its own': BUFFER
-    + b')\x81}'
-    + push('statistics_methods')
-    + b'}'
-    + push('mean')
-    + b'cbuiltins\nset\nssb.',
-    'swapped statistics': BUFFER
-    + b')\x81}'
-    + push('statistics_methods')
-    + b'}'
-    + push('mean')
-    + b'cbuiltins\ngetattr\n('
-    + BUFFER
-    + push('max')
-    + b'tRssb.',
-    'attribute of a buffer': BUFFER + b')\x81}' + push('update') + b'cbuiltins\nset\nsb.',
-    'attribute of an OrderedDict': b'ccollections\nOrderedDict\n)R}' + push('__wrapped__') + b'I01\nsb.',
-    'dotted name': b'\x80\x04' + b'\x8c\x0ctorch._utils' + b'\x8c\x1dsys.modules.builtins.__import' + b'\x93.',
-    'function of an allowed module': b'ctorch._utils\n_import_dotted_name\n.',
-    'object of an allowed module': b'cnumpy\nload\n.',
-    'array of objects': b'cnumpy\ndtype\n(' + push('O8') + b'I00\nI01\ntR.',
-    'array of records': b'cnumpy\ndtype\n(' + push('V8') + b'I00\nI01\ntR.',
-    'array with an object in a record': b'cnumpy\ndtype\n(' + push('f8,O') + b'I00\nI01\ntR.',
-    'state of a dtype': b'cnumpy\ndtype\n(' + push('f8') + b'I00\nI01\ntR(I3\n' + push('<') + b'NNNI-1\nI-1\nI63\ntb.',
-    'other codec': b'c_codecs\nencode\n(' + push('x') + push('zlib') + b'tR.',
-    'extension': b'\x82\xf0.',
+    'attribute of a function': REBUILD + b'N' + state(dump_patches=b'\x88') + b'\x86b',
+    'dict of a function': REBUILD + state(__wrapped__=b'\x88') + b'b',
+    'attribute of a class': BUFFER + b'N' + state(mean=b'\x88') + b'\x86b',
+    'attribute of our own getattr': name('builtins', 'getattr') + b'N' + state(__defaults__=b'K\1\x85') + b'\x86b',
+    'attribute of a method': MEAN + b'N' + state(__name__=push('x')) + b'\x86b',
+    'other attribute': call(name('builtins', 'getattr'), BUFFER, push('__init__')),
+    'attribute of another class': call(
+        name('builtins', 'getattr'), name('collections', 'OrderedDict'), push('fromkeys')
+    ),
+    'call of a statistic': call(MEAN, BUFFER + b')\x81' + state(**HISTORY) + b'b'),
+    'statistics of its own': BUFFER + b')\x81' + state(**HISTORY, statistics_methods=state(mean=SET)) + b'b',
+    'swapped statistics': BUFFER + b')\x81' + state(**HISTORY, statistics_methods=state(max=MEAN)) + b'b',
+    'attribute of a buffer': BUFFER + b')\x81' + state(**HISTORY, update=SET) + b'b',
+    'buffer without histories': BUFFER + b')\x81',
+    'buffer with a list': BUFFER + b')\x81' + state(max_length=b'K\1', _log_history=b']', _count_history=b']') + b'b',
+    'buffer given twice': BUFFER + b')\x81' + (state(**HISTORY) + b'b') * 2,
+    'attribute of an OrderedDict': ORDERED + state(__wrapped__=b'\x88') + b'b',
+    'metadata given twice': ORDERED + (state(_metadata=b'}') + b'b') * 2,
+    'dotted name': b'\x8c\x0ctorch._utils' + b'\x8c\x1dsys.modules.builtins.__import' + b'\x93',
+    'function of an allowed module': name('torch._utils', '_import_dotted_name'),
+    'object of an allowed module': name('numpy', 'load'),
+    'name as a value': SET,
+    'statistic as a value': MEAN,
+    'array of objects': call(name('numpy', 'dtype'), push('O8'), b'\x89\x88'),
+    'array of records': call(name('numpy', 'dtype'), push('V8'), b'\x89\x88'),
+    'array with an object in a record': call(name('numpy', 'dtype'), push('f8,O'), b'\x89\x88'),
+    'array over an address': call(
+        name('numpy', 'ndarray'), b'K\1\x85', call(name('numpy', 'dtype'), push('f8')), b'C\x08AAAAAAAA'
+    ),
+    'state of a dtype': call(name('numpy', 'dtype'), push('f8')) + b'(K\3' + push('<') + b'N}NK\0K\0K\0tb',
+    'array given twice': array((1,), 'f8', bytes(8), times=2),
+    'array given none': array((1,), 'f8', bytes(8), times=0),
+    'item of an array': array((1,), 'f8', bytes(8)) + b'K\0K\1s',
+    'item of a tensor': tensor(storage(2), b'K\2', b'K\1') + b'K\0K\1s',
+    'item of a list': b']K\0K\1s',
+    'appending to a set': b'\x8fK\1a',
+    'appending to an array': array((1,), 'f8', bytes(8)) + b'K\1a',
+    'members of a list': b'](K\1\x90',
+    'hooks of a tensor': tensor(
+        storage(2), b'K\2', b'K\1', hooks=call(name('collections', 'OrderedDict'), b'K\0K\1\x86\x85')
+    ),
+    'other codec': call(name('_codecs', 'encode'), push('x'), push('zlib')),
+    'bytes without a number': call(name('builtins', 'bytes'), b'J\xff\xff\xff\x7f'),
+    'too many arguments': call(name('torch', 'Size'), b'K\1\x85', b'K\1\x85'),
+    'tuple as a key': b'}K\1\x85K\1s',
+    'huge integer in a set': b'\x8f(\x8a\x09' + bytes(8) + b'\1\x90',
+    'long key': b'}' + push('k' * 10_001) + b'Ns',
+    'extension': b'\x82\xf0',
+    'instance': b'(iset\nbuiltins\n',
+    'object of a class': b'(' + SET + b'o',
+    'keyword arguments': SET + b')}\x92',
+    'text opcode': b'I1\n',
+    'persistent text': b'P1\n',
+    'storage by another name': b'(' + push('module') + SET + push('x.py') + push('x') + push('y') + b'tQ',
 }
 
 
@@ -325,39 +318,13 @@ def test_allowed_objects_can_not_be_turned(trick, legacy, tmp_path, monkeypatch)
     monkeypatch.setitem(copyreg._inverted_registry, 0xF0, ('os', 'system'))
     before = {name: getattr(HistoryBuffer, name) for name in ('mean', 'max', 'update', '__init__')}
     path = tmp_path / 'file.pth'
-    write_raw(path, TRICKS[trick], legacy)
-    with pytest.raises(UntrustedCheckpointError, match='file.pth was refused'):
-        read_checkpoint(path)
+    write_raw(path, b'\x80\x02' + TRICKS[trick] + b'.', legacy)
+    for read in (read_checkpoint, read_metadata):
+        with pytest.raises(UntrustedCheckpointError, match='file.pth was refused'):
+            read(path)
     assert {name: getattr(HistoryBuffer, name) for name in before} == before
     assert HistoryBuffer([1.0, 3.0], [1, 1]).statistics('mean') == 2
     assert vars(torch._utils._rebuild_tensor) == {}
-
-
-def test_no_array_over_memory_of_the_files_choosing(tmp_path):
-    # Called, numpy.ndarray makes an array of objects out of eight bytes: their address.
-    opcodes = b'cnumpy\nndarray\n((I1\ntcnumpy\ndtype\n(' + push('f8') + b'I00\nI01\ntRC\x08AAAAAAAAtR.'
-    write_raw(tmp_path / 'file.pth', opcodes)
-    with pytest.raises(CheckpointError, match='cannot be read'):
-        read_checkpoint(tmp_path / 'file.pth')
-
-
-def test_legacy_file_can_not_write_a_patch(tmp_path, monkeypatch):
-    """torch writes a patch beside a class whose source has changed; name and content would be the file's."""
-    monkeypatch.chdir(tmp_path)
-    name = str(tmp_path / 'ran')
-    attributes = push('__name__') + push(name) + b's' + push('dump_patches') + b'I01\ns'
-    opcodes = REBUILD + b'(N}' + attributes + b'tb0(' + push('module') + REBUILD + push('x.py') + push('x') + b'tQ.'
-    write_raw(tmp_path / 'file.pth', opcodes, legacy=True)
-    with pytest.raises(UntrustedCheckpointError):
-        read_checkpoint(tmp_path / 'file.pth')
-    assert [path.name for path in tmp_path.iterdir()] == ['file.pth']
-    assert torch._utils._rebuild_tensor.__name__ == '_rebuild_tensor'
-
-
-def test_unpickler_alone():
-    assert safe_pickle.load(io.BytesIO(pickle.dumps([1, Counter('a')], 2))) == [1, Counter('a')]
-    with pytest.raises(safe_pickle.RefusedGlobal, match=r'^builtins.eval$'):
-        safe_pickle.load(io.BytesIO(pickle.dumps(eval, 2)))
 
 
 # What can't be read.
@@ -437,106 +404,3 @@ def test_other_zip_file(tmp_path):
         archive.writestr('readme.txt', 'hello')
     with pytest.raises(CheckpointError, match='cannot be read as a checkpoint'):
         read_checkpoint(tmp_path / 'file.pth')
-
-
-# URLs.
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A folder served over http, its URL, and the requests it saw; downloads go to another folder."""
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    for variable in ('http_proxy', 'HTTP_PROXY'):
-        monkeypatch.delenv(variable, raising=False)
-    folder, requests = tmp_path / 'served', []
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(folder))
-
-        def log_message(self, *_):
-            requests.append(self.path)
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as http_server:
-        threading.Thread(target=http_server.serve_forever, daemon=True).start()
-        yield folder, f'http://127.0.0.1:{http_server.server_port}', requests
-        http_server.shutdown()
-
-
-def test_url_is_downloaded_once(server, tmp_path):
-    folder, url, requests = server
-    torch.save(WEIGHTS, folder / 'fasternet_t0-epoch=281.pth')
-    for _ in range(2):
-        assert_same(read_checkpoint(f'{url}/fasternet_t0-epoch=281.pth'), WEIGHTS)
-    assert len(requests) == 1
-    (downloaded,) = (tmp_path / 'torch/hub/checkpoints').iterdir()
-    assert downloaded.name.endswith('-fasternet_t0-epoch=281.pth')
-
-
-def test_like_named_files_of_two_urls_are_two(server):
-    folder, url, _ = server
-    for value, name in enumerate(('t0', 's')):
-        (folder / name).mkdir()
-        safetensors.torch.save_file(dict(w=torch.tensor(value)), folder / name / 'model.safetensors')
-    found = [read_checkpoint(f'{url}/{name}/model.safetensors')['w'].item() for name in ('t0', 's')]
-    assert found == [0, 1]
-
-
-def test_file_that_torch_hub_has_is_not_downloaded(server, tmp_path):
-    _, url, requests = server
-    (tmp_path / 'torch/hub/checkpoints').mkdir(parents=True)
-    torch.save(WEIGHTS, tmp_path / 'torch/hub/checkpoints/resnet18-f37072fd.pth')
-    assert_same(read_checkpoint(f'{url}/resnet18-f37072fd.pth'), WEIGHTS)
-    assert requests == []
-
-
-def test_code_from_a_url_is_refused(server, tmp_path):
-    folder, url, _ = server
-    torch.save(Touch(os.mkdir, str(tmp_path / 'ran')), folder / 'file.pth')
-    with pytest.raises(UntrustedCheckpointError, match='mkdir'):
-        read_checkpoint(f'{url}/file.pth')
-    assert not (tmp_path / 'ran').exists()
-
-
-def test_missing_url(server, tmp_path):
-    _, url, _ = server
-    with pytest.raises(MissingCheckpointError, match=r'127.0.0.1:\d+/absent.pth cannot be downloaded \(.*404'):
-        read_checkpoint(f'{url}/absent.pth')
-    assert list((tmp_path / 'torch/hub/checkpoints').iterdir()) == []
-
-
-# The one reader of everything that mmengine loads.
-
-
-@pytest.fixture
-def schemes(monkeypatch):
-    """mmengine's loaders are put back after the test."""
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
-
-
-def test_mmengine_reads_safely(schemes, server, tmp_path):
-    folder, url, _ = server
-    use_safe_reader()
-    torch.save(dict(state_dict=WEIGHTS, meta=HistoryBuffer([1.0], [1])), folder / 'good.pth')
-    torch.save(dict(state_dict=WEIGHTS, meta=Touch(os.mkdir, str(tmp_path / 'ran'))), folder / 'bad.pth')
-    for place in (str(folder), url):
-        loaded = CheckpointLoader.load_checkpoint(f'{place}/good.pth', map_location='cpu')
-        assert_same(loaded['state_dict'], WEIGHTS)
-        with pytest.raises(UntrustedCheckpointError, match='mkdir'):
-            CheckpointLoader.load_checkpoint(f'{place}/bad.pth', map_location='cpu')
-        with pytest.raises(MissingCheckpointError):
-            CheckpointLoader.load_checkpoint(f'{place}/absent.pth')
-    assert not (tmp_path / 'ran').exists()
-
-
-@pytest.mark.parametrize(
-    'zoo, scheme', [('get_torchvision_models', 'torchvision'), ('get_external_models', 'open-mmlab')]
-)
-def test_names_of_zoos_are_read_safely(schemes, server, monkeypatch, zoo, scheme):
-    folder, url, _ = server
-    use_safe_reader()
-    torch.save(Touch(eval, '1'), folder / f'{scheme}.pth')
-    monkeypatch.setattr(f'mmfasternet.weights.reader.{zoo}', lambda: dict(resnet50=f'{url}/{scheme}.pth'))
-    with pytest.raises(UntrustedCheckpointError, match='builtins.eval'):
-        CheckpointLoader.load_checkpoint(f'{scheme}://resnet50', map_location='cpu')
