@@ -9,8 +9,9 @@ import torch
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
 
+from .download import without_secrets
 from .reader import read_checkpoint
-from .state_dict import drop_classifier, fasternet_state_dict
+from .state_dict import check_finite, drop_classifier, fasternet_state_dict
 
 __all__ = ['save_backbone']
 
@@ -31,7 +32,8 @@ def save_backbone(source: str | Path, target: str | Path, prefix: str | None = N
 
     Raises:
         MissingCheckpointError: If there is no such file.
-        CheckpointError: If the source can't be read, is refused, or holds no FasterNet.
+        CheckpointError: If the source can't be read, is refused, or holds no FasterNet, or one with weights that
+            are NaN or infinite.
         UserError: If the target can't be written or has another suffix.
 
     Example:
@@ -44,7 +46,8 @@ def save_backbone(source: str | Path, target: str | Path, prefix: str | None = N
     target = Path(target)
     if target.suffix not in ('.pth', '.safetensors'):
         raise UserError(f'{target} must end in .pth or .safetensors')
-    found = fasternet_state_dict(read_checkpoint(source, trust=trust), str(source), prefix)
+    found = fasternet_state_dict(read_checkpoint(source, trust=trust), without_secrets(source), prefix)
+    check_finite(found, without_secrets(source))
     # Cloned, since a view would be saved with the complete storage that it shares.
     weights = {key: value.clone() for key, value in drop_classifier(found).items()}
     if target.suffix == '.safetensors':

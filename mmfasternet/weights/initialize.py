@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from torch import nn
 
+from .download import without_secrets
 from .reader import read_checkpoint
 from .state_dict import fasternet_state_dict, match_backbone
 
@@ -44,11 +45,12 @@ def load_pretrained(
         >>> torch.save(FasterNet('t0').state_dict(), 'fasternet_t0.pth')
         >>> load_pretrained(FasterNet('t0'), 'fasternet_t0.pth')
     """
-    found = fasternet_state_dict(read_checkpoint(checkpoint, map_location, trust), str(checkpoint), prefix)
-    taken, dropped, fresh = match_backbone(model, found, str(checkpoint))
+    source = without_secrets(checkpoint)
+    found = fasternet_state_dict(read_checkpoint(checkpoint, map_location, trust), source, prefix)
+    taken, dropped, fresh = match_backbone(model, found, source)
     model.load_state_dict(taken, strict=False)
     print_log(
-        f'FasterNet from {checkpoint}: {len(taken)} entries loaded, {len(dropped)} dropped (classifier, unused stages '
+        f'FasterNet from {source}: {len(taken)} entries loaded, {len(dropped)} dropped (classifier, unused stages '
         f'and outputs), {len(fresh)} not in the file and at their initial values (output norms)',
         logger='current',
     )
@@ -92,7 +94,9 @@ def pretrained_by(load: Callable[..., None], module: BaseModule) -> Iterator[Non
     def initializer(**options: Any) -> Callable[[nn.Module], None]:
         def initialize(module: nn.Module) -> None:
             load(module, **options)
-            update_init_info(module, init_info=f'{type(module).__name__} pre-trained: {options["checkpoint"]}')
+            update_init_info(
+                module, init_info=f'{type(module).__name__} pre-trained: {without_secrets(options["checkpoint"])}'
+            )
 
         return initialize
 

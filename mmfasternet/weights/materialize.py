@@ -90,7 +90,10 @@ def outline(contents: Contents) -> Any:
 
 def _read(contents: Contents, saved: SavedStorage) -> Tensor:
     """A storage's bytes."""
-    content = torch.empty(saved.elements * saved.dtype.itemsize, dtype=torch.uint8)
+    try:
+        content = torch.empty(saved.elements * saved.dtype.itemsize, dtype=torch.uint8)
+    except RuntimeError as error:  # torch's word for it
+        raise MemoryError from error
     contents.fill(saved, memoryview(content.numpy()))
     return content
 

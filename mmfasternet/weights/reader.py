@@ -127,7 +127,7 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool =
     """
     path = _find(source)
     with _reading(path):
-        if path.suffix == '.safetensors':
+        if path.suffix.lower() == '.safetensors':
             # mmengine also passes functions as map_location; safetensors knows devices only.
             device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
             return safetensors.torch.load_file(path, device=str(device))
@@ -161,7 +161,7 @@ def read_metadata(source: str | Path) -> dict:
     """
     path = _find(source)
     with _reading(path):
-        if path.suffix == '.safetensors':
+        if path.suffix.lower() == '.safetensors':
             found = {key: value.to('meta') for key, value in safetensors.torch.load_file(path).items()}
         else:
             with path.open('rb') as file:

@@ -11,9 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from .reader import CheckpointError
+from .saved import printable
 
 __all__ = [
     'StateDict',
+    'check_finite',
     'check_whole_model',
     'classifier_state_dict',
     'drop_classifier',
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 StateDict = dict[str, Tensor]
+
+_MOST_WRAPPINGS = 9
 
 # First parts of the keys of a classifier: the authors' two, then timm's.
 _CLASSIFIER = ('avgpool_pre_head.', 'head.', 'conv_head.', 'classifier.')
@@ -67,7 +71,7 @@ def fasternet_state_dict(checkpoint: Any, source: str, prefix: str | None = None
     if 'patch_embed.proj.weight' not in state_dict:
         found = [match[1] for key in state_dict if (match := re.match(r'(.*\.)patch_embed\.proj\.weight$', key))]
         raise CheckpointError(
-            f'{source} holds a FasterNet under another prefix: set prefix={" or ".join(map(repr, found))}'
+            f'{source} holds a FasterNet under another prefix: set prefix={" or ".join(map(ascii, found[:3]))}'
         )
     return state_dict
 
@@ -141,15 +145,18 @@ def unwrap(checkpoint: Any, source: str) -> StateDict:
         Its tensors by key.
 
     Raises:
-        CheckpointError: If there are none.
+        CheckpointError: If there are none, or a key is no text.
 
     Example:
         >>> import torch
         >>> unwrap(dict(epoch=3, state_dict=dict(weight=torch.ones(1))), 'example.pth')
         {'weight': tensor([1.])}
     """
-    while isinstance(checkpoint, dict):
-        wrapped = [checkpoint[key] for key in ('state_dict', 'model', 'model_state_dict') if key in checkpoint]
+    # A file of any source has few of them; one that a caller made may hold itself.
+    for _ in range(_MOST_WRAPPINGS):
+        wrapped = []
+        if isinstance(checkpoint, dict):
+            wrapped = [checkpoint[key] for key in ('state_dict', 'model', 'model_state_dict') if key in checkpoint]
         if not wrapped:
             break
         checkpoint = wrapped[0]
@@ -158,7 +165,33 @@ def unwrap(checkpoint: Any, source: str) -> StateDict:
         tensors = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(f'{source} holds no state dict, but a {type(checkpoint).__name__} without tensors')
+    if unnamed := [key for key in tensors if not isinstance(key, str)]:
+        raise CheckpointError(f'{source} holds no state dict: names of weights are texts, not {_examples(unnamed)}')
     return tensors
+
+
+def check_finite(state_dict: StateDict, source: str) -> None:
+    """Check that a training that failed has not left its mark in the weights or in the statistics of a norm.
+
+    Args:
+        state_dict: Tensors by key.
+        source: Name of the file, for errors.
+
+    Raises:
+        CheckpointError: If an entry has a value that is NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> check_finite(dict(weight=torch.tensor([1, float('nan')])), 'example.pth')
+        Traceback (most recent call last):
+        mmfasternet.weights.reader.CheckpointError: example.pth is unusable: 1 of 1 entries have values that are NaN ...
+    """
+    broken = [key for key, value in state_dict.items() if not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f'{source} is unusable: {len(broken)} of {len(state_dict)} entries have values that are NaN or infinite: '
+            f'{_examples(broken)}. The training that wrote it has diverged; take an earlier checkpoint.'
+        )
 
 
 def load_exactly(module: nn.Module, state_dict: StateDict, source: str, target: str) -> None:
@@ -171,7 +204,7 @@ def load_exactly(module: nn.Module, state_dict: StateDict, source: str, target: 
         target: Name of the module, for errors.
 
     Raises:
-        CheckpointError: If an entry is missing, unknown or of another shape.
+        CheckpointError: If an entry is missing, unknown, of another shape or kind, or not finite.
 
     Example:
         >>> import torch
@@ -183,6 +216,7 @@ def load_exactly(module: nn.Module, state_dict: StateDict, source: str, target: 
     """
     if problems := _differences(state_dict, module.state_dict()):
         raise CheckpointError(f'{source} does not fit {target}: {"; ".join(problems)}')
+    check_finite(state_dict, source)
     module.load_state_dict(state_dict)
 
 
@@ -199,8 +233,8 @@ def match_backbone(model: nn.Module, found: StateDict, source: str) -> tuple[Sta
         initial values, those of all output norms or none.
 
     Raises:
-        CheckpointError: If an entry is missing, unknown or of another shape. If the file was made with other arguments,
-            the error names them.
+        CheckpointError: If an entry is missing, unknown, of another shape or kind, or not finite. If the file was made
+            with other arguments, the error names them.
 
     Example:
         >>> from mmfasternet import FasterNet
@@ -216,6 +250,7 @@ def match_backbone(model: nn.Module, found: StateDict, source: str) -> tuple[Sta
     if problems := _differences(taken, {key: value for key, value in expected.items() if key not in fresh}):
         hint = _explain(found, taken, expected, model)
         raise CheckpointError(f'{source} does not fit this FasterNet: {hint}{"; ".join(problems)}')
+    check_finite(taken, source)
     return taken, dropped, fresh
 
 
@@ -234,7 +269,7 @@ def check_whole_model(
         The entries to load, and the keys of those left out.
 
     Raises:
-        CheckpointError: If an entry of the model is missing or has another shape.
+        CheckpointError: If an entry of the model is missing, has another shape or kind, or is not finite.
 
     Example:
         >>> import torch
@@ -256,6 +291,7 @@ def check_whole_model(
         if not any(key.startswith('backbone.') for key in state_dict):
             hint = "it has no detector; pre-trained backbones go into backbone.init_cfg=dict(type='Pretrained', ...); "
         raise CheckpointError(f'{source} does not fit this {type(model).__name__}: {hint}{"; ".join(problems)}')
+    check_finite(taken, source)
     return taken, other_classes
 
 
@@ -268,12 +304,25 @@ def _differences(found: StateDict, expected: StateDict) -> list[str]:
         for key in expected
         if key in found and found[key].shape != expected[key].shape
     ]
-    kinds = {'missing': missing, 'not part of the model': unknown, 'of another shape': misshapen}
+    # Copied into floats, a complex number would lose its half, and a quantized one its scale.
+    unlike = [
+        f'{key} {found[key].dtype} instead of {expected[key].dtype}'
+        for key in expected
+        if key in found and expected[key].is_floating_point() and not found[key].is_floating_point()
+    ]
+    kinds = {
+        'missing': missing,
+        'not part of the model': unknown,
+        'of another shape': misshapen,
+        'of another kind': unlike,
+    }
     return [f'{len(entries)} {kind}: {_examples(entries)}' for kind, entries in kinds.items() if entries]
 
 
 def _explain(found: StateDict, taken: StateDict, expected: StateDict, model: nn.Module) -> str:
     """What to change so that the file fits, as far as its entries tell."""
+    if any(key in expected and value.ndim != expected[key].ndim for key, value in taken.items()):
+        return ''
     theirs, ours = model.describe(taken), model.describe(expected)
     if theirs['in_channels'] != ours['in_channels']:
         return (
@@ -326,5 +375,5 @@ def _is_other_class_count(key: str, value: Tensor, expected: Tensor) -> bool:
 
 def _examples(entries: list[str] | StateDict, most: int = 3) -> str:
     """The first few of many keys."""
-    shown = ', '.join(list(entries)[:most])
+    shown = ', '.join(map(printable, list(entries)[:most]))
     return f'{shown}, …' if len(entries) > most else shown

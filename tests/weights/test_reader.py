@@ -3,11 +3,9 @@
 import argparse
 import copyreg
 import functools
-import http.server
 import os
 import pickle
 import struct
-import threading
 import zipfile
 from collections import Counter, OrderedDict
 
@@ -15,9 +13,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from helpers.checkpoints import ORDERED, Touch, array, assert_same, call, name, push, state, storage, tensor, write_raw
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.optim import MultiStepLR, OptimWrapper
-from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmfasternet.weights.reader import (
@@ -26,36 +24,12 @@ from mmfasternet.weights.reader import (
     UntrustedCheckpointError,
     read_checkpoint,
     read_metadata,
-    use_safe_reader,
 )
 
 WEIGHTS = dict(bias=torch.ones(2), weight=torch.arange(6.0).reshape(2, 3))
 
 
 # What must be read.
-
-
-def assert_same(found, expected) -> None:
-    """Equal in type and value, down to the last element."""
-    assert type(found) is type(expected)
-    if isinstance(expected, dict):
-        assert list(found) == list(expected)
-        for key in expected:
-            assert_same(found[key], expected[key])
-    elif isinstance(expected, (list, tuple)):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
-    elif isinstance(expected, (np.ndarray, np.generic)):
-        assert found.dtype == expected.dtype and found.shape == expected.shape
-        assert np.array_equal(found, expected)
-    elif isinstance(expected, torch.Tensor):
-        assert found.dtype == expected.dtype and torch.equal(found, expected)
-        assert found.requires_grad == expected.requires_grad
-    elif isinstance(expected, HistoryBuffer):
-        assert_same(found.data, expected.data)
-    else:
-        assert found == expected
 
 
 PLAIN = {
@@ -248,7 +222,6 @@ def test_trust_reads_anything(legacy, tmp_path):
 
 REBUILD = name('torch._utils', '_rebuild_tensor')
 BUFFER = name('mmengine.logging.history_buffer', 'HistoryBuffer')
-ORDERED = name('collections', 'OrderedDict') + b')R'
 SET = name('builtins', 'set')
 MEAN = call(name('builtins', 'getattr'), BUFFER, push('mean'))
 FLOATS = array((1,), 'f8', bytes(8))

@@ -11,9 +11,11 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from mmfasternet import FasterNet
+from mmfasternet.weights import initialize
+from mmfasternet.weights.convert import save_backbone
 from mmfasternet.weights.initialize import load_pretrained
 from mmfasternet.weights.reader import CheckpointError
-from mmfasternet.weights.state_dict import check_whole_model, fasternet_state_dict, unwrap
+from mmfasternet.weights.state_dict import check_whole_model, fasternet_state_dict, load_exactly, unwrap
 
 ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
 TINY = dict(embed_dims=8, depths=(1, 2, 1, 1))
@@ -44,13 +46,19 @@ def lead(state_dict: dict, prefix: str) -> dict:
 
 
 def shapes_of(arch: str | dict, **options) -> dict:
-    """A state dict of an arch, of zeros that take no room."""
+    """A state dict of an arch, of tensors that take no room."""
     with torch.device('meta'):
-        return zeros_like(FasterNet(arch, **options).state_dict())
+        return FasterNet(arch, **options).state_dict()
 
 
-def zeros_like(state_dict: dict) -> dict:
-    return {key: torch.zeros((), device='cpu').expand(value.shape) for key, value in state_dict.items()}
+@pytest.fixture
+def save_shapes(monkeypatch):
+    """Put a state dict that takes no room where a file would be read."""
+
+    def save(state_dict: dict) -> None:
+        monkeypatch.setattr(initialize, 'read_checkpoint', lambda *_: state_dict)
+
+    return save
 
 
 def mmdet_2_form(state_dict: dict) -> dict:
@@ -294,37 +302,37 @@ def test_one_entry_too_many(tmp_path):
 
 
 @pytest.mark.parametrize('arch', ARCHS)
-def test_file_of_another_variant_is_named(arch, tmp_path):
-    torch.save(lead(shapes_of(arch), 'backbone.'), tmp_path / 'file.pth')
+def test_file_of_another_variant_is_named(arch, save_shapes):
+    save_shapes(lead(shapes_of(arch), 'backbone.'))
     asked = 't0' if arch != 't0' else 's'
     for options in (dict(), dict(out_indices=(0, 1))):
         with pytest.raises(CheckpointError, match=f"it fits arch='{arch}', but arch='{asked}' was asked for"):
-            pretrained(tmp_path / 'file.pth', asked, **options)
+            pretrained('file.pth', asked, **options)
 
 
 @pytest.mark.parametrize('arch', [TINY, {**TINY, 'mlp_ratio': 3}, {**TINY, 'partial_ratio': 1 / 2}])
-def test_file_of_an_arch_dict_is_described(arch, tmp_path):
-    torch.save(shapes_of(arch), tmp_path / 'file.pth')
+def test_file_of_an_arch_dict_is_described(arch, save_shapes):
+    save_shapes(shapes_of(arch))
     with pytest.raises(CheckpointError) as error:
-        pretrained(tmp_path / 'file.pth', 't2')
+        pretrained('file.pth', 't2')
     told = {'mlp_ratio': 2, 'partial_ratio': 0.25, **arch}
     found = error.value.args[0].split('it fits arch=')[1].split(', but arch=')[0]
     assert eval(found) == told
 
 
-def test_file_of_a_variant_for_a_like_arch_dict(tmp_path):
-    torch.save(shapes_of('t0'), tmp_path / 'file.pth')
+def test_file_of_a_variant_for_a_like_arch_dict(save_shapes):
+    save_shapes(shapes_of('t0'))
     arch = dict(embed_dims=40, depths=(1, 2, 8, 2), mlp_ratio=3)
     with pytest.raises(CheckpointError, match="it fits arch='t0', but arch={'mlp_ratio': 3,"):
-        pretrained(tmp_path / 'file.pth', arch)
+        pretrained('file.pth', arch)
 
 
-def test_arch_that_fits_is_not_blamed(tmp_path):
+def test_arch_that_fits_is_not_blamed(save_shapes):
     state_dict = shapes_of(TINY)
     del state_dict['stages.2.blocks.1.mlp.1.bias']
-    torch.save(state_dict, tmp_path / 'file.pth')
+    save_shapes(state_dict)
     with pytest.raises(CheckpointError, match='FasterNet: 1 missing: stages.2.blocks.1.mlp.1.bias$'):
-        pretrained(tmp_path / 'file.pth', TINY)
+        pretrained('file.pth', TINY)
 
 
 @pytest.mark.parametrize(
@@ -339,20 +347,19 @@ def test_arch_that_fits_is_not_blamed(tmp_path):
         (dict(), dict(layer_scale_init_value=1), 'trained without layer scale; set layer_scale_init_value'),
     ],
 )
-def test_option_that_does_not_fit_is_named(file, model, message, tmp_path):
-    torch.save(shapes_of(TINY, **file), tmp_path / 'file.pth')
+def test_option_that_does_not_fit_is_named(file, model, message, save_shapes):
+    save_shapes(shapes_of(TINY, **file))
     with pytest.raises(CheckpointError, match=message):
-        pretrained(tmp_path / 'file.pth', TINY, **model)
+        pretrained('file.pth', TINY, **model)
 
 
 @pytest.mark.parametrize('arch', ['resnet18', 'swin_tiny_patch4_window7_224', 'convnext_atto'])
-def test_foreign_file(arch, tmp_path):
+def test_foreign_file(arch, save_shapes):
     timm = pytest.importorskip('timm')
     with torch.device('meta'):
-        state_dict = zeros_like(timm.create_model(arch).state_dict())
-    torch.save(state_dict, tmp_path / 'file.pth')
+        save_shapes(timm.create_model(arch).state_dict())
     with pytest.raises(CheckpointError, match='file.pth holds no FasterNet: it lacks'):
-        pretrained(tmp_path / 'file.pth')
+        pretrained('file.pth')
 
 
 @pytest.mark.parametrize(
@@ -438,3 +445,83 @@ def test_whole_model_does_not_fit(edit, message):
     edit(state_dict)
     with pytest.raises(CheckpointError, match=message):
         check_whole_model(Detector(4), state_dict, 'file', True)
+
+
+# Values that no model can use.
+
+
+def spoil(state_dict: dict, key: str, value: float) -> dict:
+    spoiled = {name: entry.clone() for name, entry in state_dict.items()}
+    spoiled[key].view(-1)[-1] = value
+    return spoiled
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('key', ['stages.0.blocks.0.mlp.0.weight', 'patch_embed.norm.running_var'])
+def test_backbone_of_a_training_that_diverged(key, value, tmp_path):
+    torch.save(spoil(golden_state_dict('t0'), key, value), tmp_path / 'file.pth')
+    expected = f'unusable: 1 of 148 entries have values that are NaN or infinite: {key}. .* diverged'
+    with pytest.raises(CheckpointError, match=expected):
+        pretrained(tmp_path / 'file.pth')
+    with pytest.raises(CheckpointError, match=expected):
+        save_backbone(tmp_path / 'file.pth', tmp_path / 'out.pth')
+    assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize('key', ['backbone.weight', 'bbox_head.fc_cls.bias'])
+def test_whole_model_of_a_training_that_diverged(key):
+    with pytest.raises(CheckpointError, match=f'file is unusable: 1 of 6 entries .*: {key}'):
+        check_whole_model(Detector(4), spoil(Detector(4).state_dict(), key, float('nan')), 'file', False)
+
+
+def test_exact_weights_of_a_training_that_diverged():
+    module = nn.BatchNorm2d(2)
+    with pytest.raises(CheckpointError, match='file is unusable: 1 of 5 entries .*: running_mean'):
+        load_exactly(module, spoil(module.state_dict(), 'running_mean', float('nan')), 'file', 'norm')
+    assert module.running_mean.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize('dtype', [torch.complex64, torch.int8, torch.int64])
+def test_weights_of_another_kind(dtype, tmp_path):
+    golden = golden_state_dict('t0')
+    golden['stages.3.norm.bias'] = golden['stages.3.norm.bias'].to(dtype)
+    torch.save(golden, tmp_path / 'file.pth')
+    with pytest.raises(
+        CheckpointError, match=f'1 of another kind: stages.3.norm.bias {dtype} instead of torch.float32'
+    ):
+        pretrained(tmp_path / 'file.pth')
+
+
+@pytest.mark.parametrize('value', [torch.ones(3), torch.tensor(1.0)])
+def test_embedding_without_channels(value, tmp_path):
+    torch.save({**golden_state_dict('t0'), 'patch_embed.proj.weight': value}, tmp_path / 'file.pth')
+    with pytest.raises(CheckpointError, match='FasterNet: 1 of another shape: patch_embed.proj.weight'):
+        pretrained(tmp_path / 'file.pth')
+
+
+def test_key_that_is_a_number(tmp_path):
+    torch.save({**golden_state_dict('t0'), 5: torch.ones(1)}, tmp_path / 'file.pth')
+    with pytest.raises(CheckpointError, match='names of weights are texts, not 5'):
+        pretrained(tmp_path / 'file.pth')
+
+
+def test_checkpoint_that_holds_itself():
+    loop = {}
+    loop['state_dict'] = loop
+    with pytest.raises(CheckpointError, match='file holds no state dict'):
+        unwrap(loop, 'file')
+
+
+@pytest.mark.parametrize('prefix', ['model.', 'encoder.', 'module.model.'])
+def test_prefix_of_other_trainers_is_told(prefix, tmp_path):
+    torch.save(lead(golden_state_dict('t0'), prefix), tmp_path / 'file.pth')
+    with pytest.raises(CheckpointError, match=f"prefix: set prefix='{prefix.removeprefix('module.')}'"):
+        pretrained(tmp_path / 'file.pth')
+
+
+def test_escapes_in_keys_are_not_obeyed(tmp_path):
+    torch.save({'\x1b[2K' + key: value for key, value in golden_state_dict('t0').items()}, tmp_path / 'file.pth')
+    for prefix in (None, 'encoder'):
+        with pytest.raises(CheckpointError, match=r'\\x1b\[2K') as error:
+            pretrained(tmp_path / 'file.pth', prefix=prefix)
+        assert '\x1b' not in str(error.value)

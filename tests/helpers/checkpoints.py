@@ -1,10 +1,12 @@
-"""Checkpoint files made by hand, opcode by opcode."""
+"""Checkpoint files made by hand, opcode by opcode, and what is read compared to what was saved."""
 
 import pickle
 import struct
 import zipfile
 
+import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
 
 
 class Touch:
@@ -27,6 +29,9 @@ def write_raw(path, opcodes: bytes, legacy: bool = False) -> None:
         archive.writestr('archive/data.pkl', opcodes)
         archive.writestr('archive/version', b'3\n')
         archive.writestr('archive/byteorder', b'little')
+
+
+ORDERED = b'ccollections\nOrderedDict\n)R'
 
 
 def push(text: str) -> bytes:
@@ -62,3 +67,33 @@ def storage(elements: int, kind: str = 'FloatStorage', key: str = '0', view: byt
 def tensor(stored: bytes, size: bytes, stride: bytes, offset: bytes = b'K\0', hooks: bytes = b'N') -> bytes:
     rebuild = name('torch._utils', '_rebuild_tensor_v2')
     return call(rebuild, stored, offset, b'(' + size + b't', b'(' + stride + b't', b'\x89', hooks)
+
+
+def assert_same(found, expected) -> None:
+    """Equal in type and value, down to the last element."""
+    assert type(found) is type(expected)
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same(found[key], expected[key])
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, (np.ndarray, np.generic)):
+        assert found.dtype == expected.dtype and found.shape == expected.shape
+        assert np.array_equal(found, expected)
+    elif isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype and found.shape == expected.shape and found.stride() == expected.stride()
+        assert found.requires_grad == expected.requires_grad
+        # By bytes, so that NaN equals NaN; a mutated bool may hold any.
+        assert bytes_of(found) == bytes_of(expected)
+    elif isinstance(expected, HistoryBuffer):
+        assert_same(found.data, expected.data)
+    else:
+        assert found == expected
+
+
+def bytes_of(tensor: torch.Tensor) -> bytes:
+    """The elements of a tensor in order, as bytes."""
+    return tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b''
