@@ -2,11 +2,10 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmfasternet.datasets import find_images
 from mmfasternet.engine.config import load_config
 from mmfasternet.engine.ops import provide_ops
+from mmfasternet.engine.options import add_cfg_options
 from mmfasternet.errors import UserError, exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
@@ -21,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, help='images per batch; default: 1')
     parser.add_argument('--device', help='such as cpu or cuda:0; default: a GPU if there is one')
     add_trust_checkpoint(parser)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override, as key=value')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

@@ -3,10 +3,9 @@
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from mmfasternet.engine.config import load_config
 from mmfasternet.engine.ops import provide_ops
+from mmfasternet.engine.options import add_cfg_options
 from mmfasternet.engine.testing import evaluate
 from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
@@ -27,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for which --show shows each image')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation (horizontal flip)')
     add_trust_checkpoint(parser)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override, as key=value')
+    add_cfg_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
     return parser.parse_args()

@@ -4,6 +4,7 @@ import difflib
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from mmengine.config import Config
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmfasternet.errors import UserError
 
 from .ops import provide_ops
+from .options import check_options, check_values
 
 __all__ = ['find_config', 'load_config', 'move_data_root', 'project_root']
 
@@ -80,8 +82,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
         The resolved config.
 
     Raises:
-        UserError: If there is no such file, it or one of its bases can't be read, one of its imports fails, or the
-            package of its scope is not installed.
+        UserError: If there is no such file, it or one of its bases can't be read, one of its imports fails, the package
+            of its scope is not installed, or an option sets nothing that is read, see
+            :func:`~mmfasternet.engine.options.check_options`.
 
     Example:
         >>> cfg = load_config('configs/mask_rcnn_fasternet_s.py', dict(data_root='/data/coco'))
@@ -91,22 +94,15 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     path = find_config(path)
     # A config may import parts of mmdet.
     provide_ops()
-    try:
-        cfg = Config.fromfile(path)
-    except ImportError as error:
-        # mmengine wraps the error of a custom import in two of its own.
-        reason = error
-        while reason.__cause__ or reason.__context__:
-            reason = reason.__cause__ or reason.__context__
-        raise UserError(f'{path} cannot be loaded, because one of its imports failed: {reason}') from error
-    except (OSError, SyntaxError) as error:
-        # Of the file itself, or of one that its _base_ names.
-        raise UserError(f'{path} cannot be loaded ({type(error).__name__}: {error})') from error
+    cfg = _read(path)
     scope = cfg.get('default_scope')
     if scope in _DISTRIBUTIONS and find_spec(scope) is None:
         raise UserError(f'{path} needs {scope}, which is not installed: pip install {_DISTRIBUTIONS[scope]}')
     old_root = cfg.get('data_root')
-    cfg.merge_from_dict(cfg_options or {})
+    if cfg_options:
+        check_options(cfg.to_dict(), cfg_options)
+        cfg.merge_from_dict(cfg_options)
+    check_values(cfg)
     new_root = (cfg_options or {}).get('data_root')
     if not new_root and scope == 'mmdet':
         new_root = os.environ.get('MMDET_DATASETS')
@@ -115,6 +111,39 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(path).stem)
     cfg.setdefault('runner_type', 'StrictRunner')
     return cfg
+
+
+def _read(path: Path) -> Config:
+    """Execute a config file and those that it inherits; a failure is one message that names file and line."""
+    if path.suffix not in ('.py', '.yaml', '.yml', '.json'):
+        raise UserError(f'{path} is not a config: it must be a .py, .yaml or .json file')
+    try:
+        cfg = Config.fromfile(path)
+    except ImportError as error:
+        # mmengine wraps the error of a custom import in two of its own.
+        reason = error
+        while reason.__cause__ or reason.__context__:
+            reason = reason.__cause__ or reason.__context__
+        raise UserError(f'{path} cannot be loaded, because one of its imports failed: {reason}') from error
+    except Exception as error:
+        # A config is code, which may raise anything.
+        reason = (str(error).splitlines() or [''])[0]
+        raise UserError(f'{path} cannot be loaded{_place(error)} ({type(error).__name__}: {reason})') from error
+    if not isinstance(cfg.get('model'), dict):
+        raise UserError(f'{path} is not a config of a model: it must set model=dict(type=…)')
+    return cfg
+
+
+def _place(error: Exception) -> str:
+    """The file, of a config and those that it inherits, that raised an error, and its line if there is one."""
+    file, line = '', getattr(error, 'lineno', None)
+    for frame, at in walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_name == '_file2dict':
+            file = frame.f_locals['filename']
+        elif code.co_name == '<module>' and code.co_filename in ('', file):
+            line = at
+    return f': line {line} of {file}' if line else f': {file}' if file else ''
 
 
 def move_data_root(value: Any, old_root: str, new_root: str) -> Any:

@@ -114,7 +114,7 @@ def test_a_config_is_found_by_its_name(name, monkeypatch, tmp_path):
 
 def test_a_file_of_the_current_folder_comes_before_a_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'mask_rcnn_fasternet_s.py').write_text("own = 'mine'\n")
+    (tmp_path / 'mask_rcnn_fasternet_s.py').write_text("own = 'mine'\nmodel = dict(type='MaskRCNN')\n")
     assert load_config('mask_rcnn_fasternet_s.py').own == 'mine'
     assert 'own' not in load_config('mask_rcnn_fasternet_s')
 
@@ -148,6 +148,40 @@ def test_a_config_that_can_not_be_read_is_one_message(tmp_path, text, fact):
     path.write_text(text)
     with pytest.raises(UserError, match=f'mine.py cannot be loaded .*{fact}'):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ('text', 'fact'),
+    [
+        ('a = 1\nb = a / 0\n', r': line 2 of .*/base.py \(ZeroDivisionError: division by zero\)'),
+        ('a = dict(b=1)\n\nc = a["d"]\n', r": line 3 of .*/base.py \(KeyError: 'd'\)"),
+        ('raise RuntimeError("first\\nsecond")\n', r': line 1 of .*/base.py \(RuntimeError: first\)$'),
+        ('a = 1\nb = (', r': line 2 of .*/base.py \(SyntaxError'),
+        ('\0', r': .*/base.py \(SyntaxError'),
+        ('_base_ = "./base.py"\n', r'RecursionError: maximum recursion depth exceeded'),
+    ],
+)
+def test_whatever_a_config_raises_is_one_message_with_its_line(tmp_path, text, fact):
+    (tmp_path / 'base.py').write_text(text)
+    path = tmp_path / 'mine.py'
+    path.write_text('_base_ = "./base.py"\n')
+    with pytest.raises(UserError, match=f'{path} cannot be loaded.*{fact}'):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'fact'),
+    [
+        ('epoch_1.pth', b'PK\3\4\0\xff', r'epoch_1.pth is not a config: it must be a .py, .yaml or .json file'),
+        ('mine.py', b'PK\3\4\0\xff', 'mine.py cannot be loaded'),
+        ('mine.py', b'def main(): ...\n', 'mine.py is not a config of a model'),
+        ('mine.json', b'[1]', 'mine.json cannot be loaded'),
+    ],
+)
+def test_a_file_that_is_no_config_is_one_message(tmp_path, name, content, fact):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=fact):
+        load_config(tmp_path / name)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
