@@ -130,10 +130,9 @@ def check_arguments(built: Callable, given: Iterable[str], where: str) -> None:
         UserError: If it doesn't take one; the message names the nearest.
 
     Example:
-        >>> check_arguments(CheckpointHook, ['max_keep_ckpt'], 'default_hooks.checkpoint')
+        >>> check_arguments(CheckpointHook, ['max_keep_ckpt'], 'custom_hooks.0')
         Traceback (most recent call last):
-        mmfasternet.errors.UserError: default_hooks.checkpoint: CheckpointHook has no max_keep_ckpt; nearest: \
-max_keep_ckpts, save_last
+        mmfasternet.errors.UserError: custom_hooks.0: CheckpointHook has no max_keep_ckpt; nearest: max_keep_ckpts
     """
     names, any_other = _parameters(built)
     for name in given:

@@ -38,7 +38,8 @@ def evaluate(
         The metrics, name → value.
 
     Raises:
-        UserError: If an argument does not suit the model's task, or the data doesn't fit the config.
+        UserError: If an argument does not suit the model's task, the config says nothing of a test, or the data doesn't
+            fit it.
         CheckpointError: If the checkpoint can't be read or does not fit the model.
     """
     scope = cfg.get('default_scope')
@@ -48,6 +49,9 @@ def evaluate(
             '--out, --show, --show-dir and --tta are not for classifiers; to draw them set --cfg-options '
             'default_hooks.visualization.enable=True default_hooks.visualization.out_dir=FOLDER'
         )
+    missing = [name for name in ('test_dataloader', 'test_cfg', 'test_evaluator') if cfg.get(name) is None]
+    if missing:
+        raise UserError(f'the config has no {" and no ".join(missing)}, so there is nothing to test on')
     cfg.load_from = checkpoint
     cfg.resume = False
     if out:

@@ -146,7 +146,7 @@ def test_a_name_of_two_files_is_refused(monkeypatch, tmp_path):
 def test_a_config_that_can_not_be_read_is_one_message(tmp_path, text, fact):
     path = tmp_path / 'mine.py'
     path.write_text(text)
-    with pytest.raises(UserError, match=f'mine.py cannot be loaded .*{fact}'):
+    with pytest.raises(UserError, match=f'mine.py cannot be loaded.*{fact}'):
         load_config(path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,20 @@ def tested(trained, tmp_path_factory) -> Path:
 def test_test_reports_ap_and_dumps_predictions(tested):
     assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(metrics_in(tested))
     assert (tested / 'predictions.pkl').stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_test_leaves_the_config_of_the_training_alone(trained, tmp_path):
+    """In the same work dir, where the training has dumped a config of the same name."""
+    dumped, checkpoint = trained
+    config = tmp_path / dumped.name
+    shutil.copy(dumped, config)
+    before = config.read_text()
+    option = 'model.test_cfg.rcnn.score_thr=0.9'
+    succeed(TOOLS / 'test.py', dumped, checkpoint, '--work-dir', tmp_path, '--cfg-options', option)
+    assert config.read_text() == before
+    (of_the_test,) = tmp_path.glob(f'*/{config.name}')
+    assert Config.fromfile(of_the_test).model.test_cfg.rcnn.score_thr == 0.9
 
 
 @pytest.mark.slow
@@ -157,13 +172,28 @@ def test_convert_checkpoint_keeps_the_weights_alone(tmp_path, run, suffix):
             "error: device 'abacus' cannot be used here",
         ),
         ('test.py', ['{config}', 'x.pth'], 'error: no data at'),
+        ('test.py', ['{config}', 'x.pth', '--cfg-options', 'test_cfg=None'], 'error: the config has no test_cfg, so'),
+        ('train.py', ['{golden}'], 'error: {golden} is not a config: it must be a .py'),
+        ('train.py', ['{config}', '--cfg-options', 'load_form=x'], 'error: --cfg-options load_form: the config has no'),
+        ('train.py', ['{config}', '--cfg-options', 'resume=x.pth'], 'error: resume must be true or false'),
+        ('test.py', ['{config}', 'x.pth', '--cfg-options', 'model=x'], "error: model must be a dict, but got 'x'"),
+        ('image_demo.py', ['a.png', '{config}', 'x.pth', '--cfg-options', 'model.tst_cfg=1'], 'error: --cfg-options'),
     ],
 )
 def test_mistakes_end_in_one_message(tool, args, message, mistake_of, tmp_path, monkeypatch):
     torch.save(golden_state_dict('t0'), tmp_path / 'golden.pth')
     names = dict(golden=tmp_path / 'golden.pth', config=ROOT / 'configs/mask_rcnn_fasternet_t0.py')
     monkeypatch.chdir(tmp_path)
-    assert mistake_of(TOOLS / tool, *(str(arg).format(**names) for arg in args)).startswith(message)
+    found = mistake_of(TOOLS / tool, *(str(arg).format(**names) for arg in args))
+    assert found.startswith(message.format(**names))
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'image_demo.py'])
+def test_an_option_without_a_value_is_a_message_of_argparse(tool, mistake_of, capsys):
+    files = {'train.py': [], 'test.py': ['x.pth'], 'image_demo.py': ['x.py', 'x.pth']}[tool]
+    assert mistake_of(TOOLS / tool, 'x.py', *files, '--cfg-options', 'data_root') == '2'
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"{tool}: error: argument --cfg-options: 'data_root' is not KEY=VALUE")
 
 
 def test_a_mistake_is_all_that_a_command_prints_of_it():
