@@ -10,7 +10,8 @@ config=${3:?$usage}
 checkpoint=${4:?$usage}
 gpus=${GPUS:-8}
 
-# SRUN_ARGS is split into words on purpose.
+# SRUN_ARGS is split into words on purpose, but node[1-3] in it is no pattern for files.
+set -f
 # shellcheck disable=SC2086
 exec srun -p "$partition" --job-name="$job_name" --gres=gpu:"${GPUS_PER_NODE:-8}" \
     --ntasks="$gpus" --ntasks-per-node="${GPUS_PER_NODE:-8}" --cpus-per-task="${CPUS_PER_TASK:-5}" \
