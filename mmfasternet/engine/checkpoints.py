@@ -1,5 +1,6 @@
 """The checkpoints of a run: which one it resumes, which of them it keeps, and that none is lost."""
 
+import logging
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -14,9 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmfasternet.errors import UserError
-from mmfasternet.weights.reader import CheckpointError, read_checkpoint
-
-read_metadata = read_checkpoint
+from mmfasternet.weights.reader import CheckpointError, read_checkpoint, read_metadata
 
 __all__ = ['SafeCheckpointHook', 'file_digest', 'latest_checkpoint', 'set_aside']
 
@@ -57,7 +56,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
             damaged.append(str(error))
             continue
         for message in damaged:
-            print_log(f'Left out, the checkpoint before it is used: {message}', logger='current', level='WARNING')
+            print_log(f'Left out, the checkpoint before it is used: {message}', logger='current', level=logging.WARNING)
         return str(path)
     if damaged:
         raise UserError(
@@ -105,7 +104,7 @@ def set_aside(work_dir: str | Path, beyond: int, name: str) -> None:
         f'{len(former)} checkpoints of another training lay in {work_dir}: they are in {work_dir / name} now '
         f'({", ".join(sorted(path.name for path in former))})',
         logger='current',
-        level='WARNING',
+        level=logging.WARNING,
     )
 
 
@@ -143,12 +142,11 @@ def _candidates(work_dir: Path) -> Iterator[Path]:
 
 
 def _iteration(path: Path) -> int:
-    """The iteration that a checkpoint was saved after, as the file says."""
+    """The iteration that a checkpoint was saved after, as the file says, or else the number in its name."""
     meta = read_metadata(path).get('meta')
     iteration = meta.get('iter') if isinstance(meta, dict) else None
-    if not isinstance(iteration, int):
-        raise CheckpointError(f'{path} does not say after which iteration it was saved')
-    return iteration
+    number = re.search(r'_(\d+)\.pth$', path.name)
+    return iteration if type(iteration) is int else int(number[1]) if number else 0
 
 
 @HOOKS.register_module()
@@ -160,15 +158,7 @@ class SafeCheckpointHook(CheckpointHook):
     resumes in the folder that it was saved to.
 
     Its options are those of mmengine's ``CheckpointHook``.
-
-    Raises:
-        UserError: If there is no such option.
     """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # mmengine hands them on when it saves for the first time.
-        pass
 
     def before_train(self, runner: Runner) -> None:
         self._forget_others(runner)

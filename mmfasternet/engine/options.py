@@ -190,13 +190,13 @@ def check_values(config: dict) -> None:
         Traceback (most recent call last):
         mmfasternet.errors.UserError: train_dataloader.batch_size must be a whole number of at least 1, but got 'four'
     """
-    if not isinstance(config.get('resume', False), bool):
+    if config.get('resume', False) not in (True, False, 'auto'):
         raise UserError(
-            f'resume must be true or false, but got {config["resume"]!r}; to resume from a checkpoint, use '
+            f"resume must be true, false or 'auto', but got {config['resume']!r}; to resume from a checkpoint, use "
             f'--resume {config["resume"]}'
         )
     for name, hint in get_type_hints(Runner.__init__).items():
-        if name in config and not _fits(config[name], hint):
+        if name in config and name != 'resume' and not _fits(config[name], hint):
             raise UserError(f'{name} must be {_kinds_of(hint)}, but got {config[name]!r}')
     for key, smallest in _WHOLE.items():
         part, name = key.split('.')

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, broadcast_object_list, is_distributed, is_main_process, master_only
-from mmengine.hooks import LoggerHook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS, LOOPS, RUNNERS, DefaultScope
-from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop, IterBasedTrainLoop, Priority, Runner
 from torch import nn
 
 from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
@@ -33,6 +33,7 @@ from .finite import FiniteLossHook, check_finite_weights
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .model import to_channels_last, widen_rois
 from .ops import provide_ops
+from .options import build_hook
 from .stop import keep_workers
 
 __all__ = ['SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
@@ -172,6 +173,13 @@ class StrictRunner(Runner):
                 hooks[name] = dict(hook, type=f'Safe{default["type"]}')
         super().register_default_hooks(hooks)
         self.register_hook(FiniteLossHook())
+
+    def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
+        if isinstance(hook, dict):
+            hook = dict(hook)
+            priority = hook.pop('priority', None) if priority is None else priority
+            hook = build_hook(hook, f'hook {hook.get("type")}')
+        super().register_hook(hook, priority)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):

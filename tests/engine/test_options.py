@@ -134,7 +134,7 @@ def test_a_data_root_that_moves_nothing_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'complaint'),
     [
-        (dict(resume='x.pth'), "resume must be true or false, but got 'x.pth'; .* use --resume x.pth"),
+        (dict(resume='x.pth'), "resume must be true, false or 'auto', but got 'x.pth'; .* use --resume x.pth"),
         (dict(model='x'), "model must be a dict, but got 'x'"),
         (dict(custom_hooks='x'), 'custom_hooks must be a list or None'),
         (dict(load_from=3), 'load_from must be text or None, but got 3'),

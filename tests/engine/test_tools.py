@@ -175,7 +175,7 @@ def test_convert_checkpoint_keeps_the_weights_alone(tmp_path, run, suffix):
         ('test.py', ['{config}', 'x.pth', '--cfg-options', 'test_cfg=None'], 'error: the config has no test_cfg, so'),
         ('train.py', ['{golden}'], 'error: {golden} is not a config: it must be a .py'),
         ('train.py', ['{config}', '--cfg-options', 'load_form=x'], 'error: --cfg-options load_form: the config has no'),
-        ('train.py', ['{config}', '--cfg-options', 'resume=x.pth'], 'error: resume must be true or false'),
+        ('train.py', ['{config}', '--cfg-options', 'resume=x.pth'], "error: resume must be true, false or 'auto'"),
         ('test.py', ['{config}', 'x.pth', '--cfg-options', 'model=x'], "error: model must be a dict, but got 'x'"),
         ('image_demo.py', ['a.png', '{config}', 'x.pth', '--cfg-options', 'model.tst_cfg=1'], 'error: --cfg-options'),
     ],
