@@ -130,6 +130,8 @@ def seed_draws(dataloader: DataLoader) -> None:
     if isinstance(dataloader.batch_sampler, NumberedBatches) and not hasattr(dataloader.dataset, '__getitems__'):
         # This is where torch's data loader asks for a batch.
         dataloader.dataset.__getitems__ = partial(_load, dataloader.dataset)
+        # Torch forgets it beside a batch sampler, and hooks of mmpretrain read it.
+        object.__setattr__(dataloader, 'batch_size', dataloader.batch_sampler.batch_size)
 
 
 def seed_iteration(seed: int, iteration: int) -> None:
