@@ -8,7 +8,7 @@ set -euo pipefail
 config=${1:?usage: dist_train.sh CONFIG PROCESSES [arguments of train.py]}
 processes=${2:?usage: dist_train.sh CONFIG PROCESSES [arguments of train.py]}
 
-if [[ "${MAX_RESTARTS:-0}" != 0 && " ${*:3} " != *' --resume '* ]]; then
+if [[ "${MAX_RESTARTS:-0}" != 0 && ! " ${*:3} " =~ \ --resume[\ =] ]]; then
     echo "error: MAX_RESTARTS=$MAX_RESTARTS needs --resume, without which a restart would train from the beginning" >&2
     exit 1
 fi
@@ -21,6 +21,7 @@ else
     meeting=(--node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
 fi
 
+export PET_MAX_RESTARTS=${MAX_RESTARTS:-0}
 exec "${PYTHON:-python}" -m mmfasternet.engine.elastic \
-    --nnodes="${NNODES:-1}" "${meeting[@]}" --nproc_per_node="$processes" --max_restarts="${MAX_RESTARTS:-0}" \
+    --nnodes="${NNODES:-1}" "${meeting[@]}" --nproc_per_node="$processes" \
     "$(dirname "$0")/train.py" "$config" --launcher pytorch "${@:3}"

@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -239,17 +240,107 @@ def test_shell_scripts_say_how_they_are_used(script):
     assert done.returncode != 0 and f'usage: {script.name}' in done.stderr
 
 
-def test_slurm_scripts_hand_on_their_arguments(tmp_path):
-    fake = tmp_path / 'srun'
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+@pytest.fixture
+def slurm(tmp_path, monkeypatch) -> Callable[..., tuple[int, list[list[str]]]]:
+    """Run a script with an srun that ends with the given statuses, one after the other; and what it was called with."""
+    (tmp_path / 'bin').mkdir()
+    for name in ('srun', 'scontrol'):
+        fake = tmp_path / 'bin' / name
+        fake.write_text(
+            '#!/bin/bash\n'
+            f'printf "%s\\0" {name} "$@" >> {tmp_path}/calls; printf "\\n" >> {tmp_path}/calls\n'
+            f'[ {name} = scontrol ] || exit "$(sed -n "$(wc -l < {tmp_path}/calls)p" {tmp_path}/statuses)"\n'
+        )
+        fake.chmod(0o755)
+    monkeypatch.delenv('SLURM_JOB_ID', raising=False)
+
+    def run(script: str, *arguments: str, statuses: tuple[int, ...] = (0,), **environment: str):
+        (tmp_path / 'calls').unlink(missing_ok=True)
+        (tmp_path / 'statuses').write_text('\n'.join(map(str, statuses)) + '\n')
+        environment |= dict(PATH=f'{tmp_path}/bin:/usr/bin:/bin', GPUS='16', PYTHON='python3')
+        done = run_tool(TOOLS / script, *arguments, cwd=tmp_path, **environment)
+        calls = (tmp_path / 'calls').read_text().splitlines()
+        return done.returncode, [call.rstrip('\0').split('\0') for call in calls]
+
+    return run
+
+
+TRAIN = ('slurm_train.sh', 'gpu', 'job', 'my config.py', 'work')
+
+
+def test_slurm_scripts_hand_on_their_arguments(slurm):
+    status, [words] = slurm(*TRAIN, '--resume', SRUN_ARGS='--qos normal')
+    assert status == 0 and words[0] == 'srun' and '--ntasks=16' in words
+    assert words[words.index('--qos') + 1] == 'normal'
+    assert words[-6:] == ['my config.py', '--work-dir', 'work', '--launcher', 'slurm', '--resume']
+    assert not [word for word in words if word.startswith('--signal')]
+    _, [words] = slurm('slurm_test.sh', 'gpu', 'job', 'c.py', 'w.pth', '--tta')
+    assert words[-5:] == ['c.py', 'w.pth', '--launcher', 'slurm', '--tta']
+
+
+@pytest.mark.parametrize('arguments', [TRAIN, ('slurm_test.sh', 'gpu', 'job', 'c.py', 'w.pth')], ids=lambda a: a[0])
+def test_a_list_of_nodes_is_no_pattern_for_files(slurm, tmp_path, arguments):
+    (tmp_path / '--exclude=node1').touch()
+    _, [words] = slurm(*arguments, SRUN_ARGS='--exclude=node[1-3]')
+    assert '--exclude=node[1-3]' in words
+
+
+def test_requeue_resumes_what_was_told_to_stop(slurm):
+    script, *arguments = TRAIN
+    status, calls = slurm(script, '--requeue', *arguments, '--amp', statuses=(138, 143, 0), SIGNAL_S='300')
+    assert status == 0 and len(calls) == 3
+    for words in calls:
+        assert '--signal=USR1@300' in words and words[-2:] == ['--amp', '--resume']
+    status, [words] = slurm(script, '--requeue', *arguments, statuses=(1,))
+    assert status == 1 and '--signal=USR1@120' in words
+    status, calls = slurm(*TRAIN, statuses=(138,))
+    assert status == 138 and len(calls) == 1
+
+
+def test_requeue_in_a_batch_job_requeues_the_job(slurm):
+    script, *arguments = TRAIN
+    status, calls = slurm(script, '--requeue', *arguments, statuses=(138,), SLURM_JOB_ID='42')
+    assert status == 0 and calls[1:] == [['scontrol', 'requeue', '42']]
+    status, calls = slurm(script, '--requeue', *arguments, statuses=(0,), SLURM_JOB_ID='42')
+    assert status == 0 and len(calls) == 1
+
+
+@pytest.fixture
+def torchrun(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run tools/dist_train.sh with a Python that prints its arguments."""
+    fake = tmp_path / 'python'
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "PET_MAX_RESTARTS=$PET_MAX_RESTARTS" "$@"\n')
     fake.chmod(0o755)
-    environment = dict(PATH=f'{tmp_path}:/usr/bin:/bin', GPUS='16', PYTHON='python3', SRUN_ARGS='--qos normal')
-    done = run_tool(TOOLS / 'slurm_train.sh', 'gpu', 'job', 'c.py', 'work', '--resume', **environment)
-    words = done.stdout.split()
-    assert '--ntasks=16' in words and '--qos' in words and 'normal' in words
-    assert words[-6:] == ['c.py', '--work-dir', 'work', '--launcher', 'slurm', '--resume']
-    done = run_tool(TOOLS / 'slurm_test.sh', 'gpu', 'job', 'c.py', 'w.pth', '--tta', **environment)
-    assert done.stdout.split()[-5:] == ['c.py', 'w.pth', '--launcher', 'slurm', '--tta']
+    return lambda *arguments, **environment: run_tool(TOOLS / 'dist_train.sh', *arguments, PYTHON=fake, **environment)
+
+
+def test_dist_train_describes_the_machines_to_torchrun(torchrun):
+    words = torchrun('c.py', '2', '--amp').stdout.splitlines()
+    assert words[:3] == ['PET_MAX_RESTARTS=0', '-m', 'mmfasternet.engine.elastic'] and words[-4:] == [
+        'c.py',
+        '--launcher',
+        'pytorch',
+        '--amp',
+    ]
+    assert {'--nnodes=1', '--node_rank=0', '--master_addr=127.0.0.1', '--master_port=29500'} < set(words)
+    machines = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='host', PORT='1234')
+    words = torchrun('c.py', '8', **machines).stdout.splitlines()
+    assert {'--nnodes=2', '--node_rank=1', '--master_addr=host', '--master_port=1234'} < set(words)
+    words = torchrun('c.py', '8', '--resume', NNODES='1:4', RDZV='host:29400', MAX_RESTARTS='3').stdout.splitlines()
+    assert {'--nnodes=1:4', '--rdzv_backend=c10d', '--rdzv_endpoint=host:29400', 'PET_MAX_RESTARTS=3'} < set(words)
+    assert '--node_rank=0' not in words
+
+
+@pytest.mark.parametrize(
+    ('environment', 'message'),
+    [
+        (dict(MAX_RESTARTS='3'), 'error: MAX_RESTARTS=3 needs --resume'),
+        (dict(NNODES='1:2'), 'error: NNODES=1:2 needs RDZV=HOST:PORT'),
+    ],
+)
+def test_dist_train_refuses_what_would_lose_work_or_find_nobody(torchrun, environment, message):
+    done = torchrun('c.py', '2', **environment)
+    assert done.returncode == 1 and done.stderr.startswith(message) and not done.stdout
 
 
 class Opened:

@@ -1,0 +1,47 @@
+"""torchrun ends with the status of the process that ended first, as a scheduler asks."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers.project import ROOT, run_tool
+
+ELASTIC = (sys.executable, '-m', 'mmfasternet.engine.elastic', '--standalone', '--nproc_per_node=2')
+
+WORKER = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+folder, end = pathlib.Path(sys.argv[1]), sys.argv[2]
+(folder / os.environ['RANK']).touch()
+if os.environ['RANK'] == '0' and end != 'wait':
+    if end.startswith('-'):
+        os.kill(os.getpid(), -int(end))
+    sys.exit(int(end))
+time.sleep(60 if end != '0' else 0)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path):
+    path = tmp_path / 'worker.py'
+    path.write_text(WORKER)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('end', 'status'), [('0', 0), ('1', 1), ('143', 143), ('-9', 137)])
+def test_the_status_is_that_of_the_process_that_ended_first(worker, tmp_path, end, status):
+    assert run_tool(*ELASTIC, worker, tmp_path, end).returncode == status
+
+
+@pytest.mark.slow
+def test_a_signal_is_handed_on_and_is_the_status(worker, tmp_path):
+    process = subprocess.Popen([*ELASTIC, worker, tmp_path, 'wait'], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not ((tmp_path / '0').exists() and (tmp_path / '1').exists()):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
