@@ -6,11 +6,6 @@ python -m mmfasternet.engine.elastic [options of torchrun] tools/train.py CONFIG
 import os
 import sys
 
-from torch.distributed import DistError, run
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.elastic.rendezvous import RendezvousError
-
 __all__ = ['launch']
 
 # Where torchrun reads --max-restarts if it isn't given.
@@ -30,6 +25,12 @@ def launch(arguments: list[str]) -> None:
         SystemExit: If a process fails, with its status, or with 128 + n if signal n killed it or torchrun: 143 for
             SIGTERM, which a training that was told to stop also ends with.
     """
+    # Imported here, since torchrun's import sets up logging.
+    from torch.distributed import DistError, run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
+
     try:
         run.main(arguments)
     except ChildFailedError as error:

@@ -140,3 +140,20 @@ def test_a_cut_ends_both_hosts_within_the_timeout(hosts, config, tmp_path):
     assert all(statuses), job.story()
     # What a new start resumes from.
     assert (tmp_path / 'work/epoch_1.pth').is_file()
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_host_saves_a_checkpoint_and_ends_both(hosts, config, unbroken, tmp_path):
+    """In the middle of the second epoch; a new start goes on with the next iteration."""
+    job = Job(hosts, config, tmp_path)
+    job.wait_for_iteration(STEPS)
+    job.running[1].terminate()
+    assert [process.wait(timeout=120) for process in job.running] == [143, 143], job.story()
+    done = losses_in(tmp_path / 'losses')
+    assert STEPS < len(done) < EPOCHS * STEPS
+    (tmp_path / 'losses').unlink()
+    job.running = [job.start(host) for host in (0, 1)]
+    assert [process.wait(timeout=300) for process in job.running] == [0, 0], job.story()
+    losses = losses_in(tmp_path / 'losses')
+    assert sorted(losses) == list(range(len(done), EPOCHS * STEPS))
+    assert {**done, **losses} == pytest.approx(unbroken, rel=1e-4)
