@@ -130,7 +130,7 @@ def _read(path: Path) -> Config:
         reason = (str(error).splitlines() or [''])[0]
         raise UserError(f'{path} cannot be loaded{_place(error)} ({type(error).__name__}: {reason})') from error
     if not isinstance(cfg.get('model'), dict):
-        raise UserError(f'{path} is not a config of a model: it must set model=dict(type=…)')
+        raise UserError(f'{path} is not a config: it has no model with a backbone, set model=dict(type=…)')
     return cfg
 
 

@@ -220,6 +220,9 @@ def _check_option(config: dict, key: str, value: Any, options: dict[str, Any]) -
             if not name.isdigit() or int(name) >= len(part):
                 raise UserError(f'{label}: {where} is a list of {len(part)}; name an item as in {where}.0')
             part = part[int(name)]
+        elif options.get(f'{where}._delete_'):
+            # A dict takes the place of whatever was there.
+            return
         elif not isinstance(part, dict):
             raise UserError(f'{label}: {where} is {part!r}, in which nothing can be set; set {where} itself')
         elif name not in part:

@@ -174,7 +174,7 @@ def test_whatever_a_config_raises_is_one_message_with_its_line(tmp_path, text, f
     [
         ('epoch_1.pth', b'PK\3\4\0\xff', r'epoch_1.pth is not a config: it must be a .py, .yaml or .json file'),
         ('mine.py', b'PK\3\4\0\xff', 'mine.py cannot be loaded'),
-        ('mine.py', b'def main(): ...\n', 'mine.py is not a config of a model'),
+        ('mine.py', b'def main(): ...\n', 'mine.py is not a config: it has no model'),
         ('mine.json', b'[1]', 'mine.json cannot be loaded'),
     ],
 )

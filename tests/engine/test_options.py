@@ -70,6 +70,11 @@ def test_a_typo_is_refused_with_the_nearest_key(config, option, nearest):
         ['load_from=x.pth', 'channels_last=true', 'find_unused_parameters=true', 'log_level=DEBUG'],
         ['model.backbone.frozen_stages=1', 'model.backbone.norm_eval=true', 'model.roi_head.mask_head=None'],
         ['model.backbone.type=ResNet', 'model.backbone.depth=18'],
+        [
+            'model.backbone.arch._delete_=true',
+            'model.backbone.arch.embed_dims=40',
+            'model.backbone.arch.depths=1,1,2,1',
+        ],
         ['model.roi_head.bbox_head.reg_decoded_bbox=true', 'model.roi_head.bbox_head.norm_cfg.requires_grad=true'],
         ['optim_wrapper.clip_grad.max_norm=1', 'optim_wrapper.optimizer.eps=1e-6', 'optim_wrapper.constructor=x'],
         ['default_hooks.checkpoint.save_best=auto', 'default_hooks.checkpoint.priority=LOW'],
