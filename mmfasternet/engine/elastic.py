@@ -26,11 +26,13 @@ def launch(arguments: list[str]) -> None:
             SIGTERM, which a training that was told to stop also ends with.
     """
     # Imported here, since torchrun's import sets up logging.
-    from torch.distributed import DistError, run
+    from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous import RendezvousError
 
+    # slurm's signal too, which would otherwise end torchrun alone; torchrun of torch 2.1 does not read it.
+    os.environ.setdefault('PET_SIGNALS_TO_HANDLE', 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1')
     try:
         run.main(arguments)
     except ChildFailedError as error:
@@ -38,7 +40,8 @@ def launch(arguments: list[str]) -> None:
         sys.exit(status if status > 0 else 128 - status)
     except SignalException as error:
         sys.exit(128 + error.sigval)
-    except (DistError, RendezvousError) as error:
+    except (RuntimeError, RendezvousError) as error:
+        # A store that is lost is a DistError, which is a RuntimeError; torch 2.1 does not name it.
         restarts = int(os.environ.get(_RESTARTS, 0))
         if not restarts:
             sys.exit(f'error: the other machines are lost ({type(error).__name__}: {error})')

@@ -7,13 +7,20 @@ import time
 
 import pytest
 from helpers.project import ROOT, run_tool
+from torch.distributed.run import get_args_parser
 
 ELASTIC = (sys.executable, '-m', 'mmfasternet.engine.elastic', '--standalone', '--nproc_per_node=2')
 
 WORKER = """
 import os, pathlib, signal, sys, time
-signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 folder, end = pathlib.Path(sys.argv[1]), sys.argv[2]
+
+def stop(number, frame):
+    (folder / 'told').write_text(str(int(number)))
+    sys.exit(128 + number)
+
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, stop)
 (folder / os.environ['RANK']).touch()
 if os.environ['RANK'] == '0' and end != 'wait':
     if end.startswith('-'):
@@ -37,11 +44,15 @@ def test_the_status_is_that_of_the_process_that_ended_first(worker, tmp_path, en
 
 
 @pytest.mark.slow
-def test_a_signal_is_handed_on_and_is_the_status(worker, tmp_path):
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_signal_is_handed_on_and_is_the_status(worker, tmp_path, number, status):
+    if number == signal.SIGUSR1 and '--signals-to-handle' not in get_args_parser().format_help():
+        pytest.skip("this torch's torchrun hands on no SIGUSR1")
     process = subprocess.Popen([*ELASTIC, worker, tmp_path, 'wait'], cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not ((tmp_path / '0').exists() and (tmp_path / '1').exists()):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
+    process.send_signal(number)
+    assert process.wait(timeout=60) == status
+    assert (tmp_path / 'told').read_text() == str(int(number))
