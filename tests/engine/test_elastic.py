@@ -7,7 +7,6 @@ import time
 
 import pytest
 from helpers.project import ROOT, run_tool
-from torch.distributed.run import get_args_parser
 
 ELASTIC = (sys.executable, '-m', 'mmfasternet.engine.elastic', '--standalone', '--nproc_per_node=2')
 
@@ -46,6 +45,9 @@ def test_the_status_is_that_of_the_process_that_ended_first(worker, tmp_path, en
 @pytest.mark.slow
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
 def test_a_signal_is_handed_on_and_is_the_status(worker, tmp_path, number, status):
+    # Imported here, since torchrun's import sets up logging.
+    from torch.distributed.run import get_args_parser
+
     if number == signal.SIGUSR1 and '--signals-to-handle' not in get_args_parser().format_help():
         pytest.skip("this torch's torchrun hands on no SIGUSR1")
     process = subprocess.Popen([*ELASTIC, worker, tmp_path, 'wait'], cwd=ROOT, stderr=subprocess.DEVNULL)
