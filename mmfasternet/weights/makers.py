@@ -33,15 +33,15 @@ __all__ = ['check_keys', 'fill', 'kind_of', 'make', 'make_storage', 'resolve']
 # Comparing long keys that are equal takes time for each of them.
 _LONGEST_KEY = 10_000
 
-# Name → what describes a call of it.
-_MAKERS: dict[str, Callable[..., Any]] = {}
+# Name → what describes a call of it, and the arguments of that.
+_MAKERS: dict[str, tuple[Callable[..., Any], inspect.Signature]] = {}
 
 
 def _makes(*names: str) -> Callable[[Callable], Callable]:
     """Enter a function as what is made for calls of these names."""
 
     def enter(maker: Callable) -> Callable:
-        _MAKERS.update(dict.fromkeys(names, maker))
+        _MAKERS.update(dict.fromkeys(names, (maker, inspect.signature(maker))))
         return maker
 
     return enter
@@ -403,9 +403,9 @@ def make(called: Any, arguments: Any, budget: Budget) -> Any:
     """
     if type(called) is not SavedName or called.name not in _MAKERS or type(arguments) is not tuple:
         raise RefusedObject(f'a call of {kind_of(called)}')
-    maker = _MAKERS[called.name]
+    maker, signature = _MAKERS[called.name]
     try:
-        inspect.signature(maker).bind(budget, *arguments)
+        signature.bind(budget, *arguments)
     except TypeError:
         raise RefusedObject(f'an unusual call of {called.name}') from None
     return maker(budget, *arguments)

@@ -96,4 +96,6 @@ def assert_same(found, expected) -> None:
 
 def bytes_of(tensor: torch.Tensor) -> bytes:
     """The elements of a tensor in order, as bytes."""
-    return tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b''
+    # A tensor of one element keeps odd strides.
+    fresh = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1))
+    return fresh.view(torch.uint8).numpy().tobytes()

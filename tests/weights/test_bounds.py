@@ -127,6 +127,16 @@ def test_overlapping_records_are_refused(tmp_path):
         read_checkpoint(tmp_path / 'file.pth')
 
 
+def test_records_that_claim_to_be_larger_in_the_file_are_refused(tmp_path):
+    zip_of(tmp_path / 'file.pth', b'N')
+    content = (tmp_path / 'file.pth').read_bytes()
+    index = content.index(b'PK\1\2')
+    content = content[: index + 20] + struct.pack('<I', 2**31) + content[index + 24 :]
+    (tmp_path / 'file.pth').write_bytes(content)
+    with pytest.raises(CheckpointError, match=DAMAGED + 'compressed'):
+        read_checkpoint(tmp_path / 'file.pth')
+
+
 def test_a_hole_in_a_record_is_noticed(tmp_path):
     torch.save(dict(w=torch.ones(1000)), tmp_path / 'file.pth')
     content = bytearray((tmp_path / 'file.pth').read_bytes())
