@@ -78,9 +78,13 @@ def _read_zip(file: BinaryIO, size: int) -> Contents:
         raise TorchScriptError
     # A compressed record, or one that overlaps others, would grow when it is read.
     is_plain = all(
-        record.compress_type == zipfile.ZIP_STORED and not record.flag_bits & 1 for record in records.values()
+        record.compress_type == zipfile.ZIP_STORED
+        and record.compress_size == record.file_size
+        and not record.flag_bits & 1
+        for record in records.values()
     )
-    if not is_plain or len(records) < len(archive.infolist()) or sum(r.file_size for r in records.values()) > size:
+    in_all = sum(record.file_size for record in records.values())
+    if not is_plain or len(records) < len(archive.infolist()) or in_all > size:
         raise pickle.UnpicklingError('its records are compressed, encrypted, or overlap')
     for record in records.values():
         # torch can be told to write no checksums.
