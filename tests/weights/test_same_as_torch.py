@@ -1,4 +1,4 @@
-"""What is read is what ``torch.load`` reads, in value, type, strides, sharing and gradients, from every form of a file."""
+"""What is read is what ``torch.load`` reads: value, type, strides, sharing and gradients, from every form of a file."""
 
 import copy
 import warnings
