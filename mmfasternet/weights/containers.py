@@ -16,6 +16,7 @@ __all__ = ['Contents', 'TorchScriptError', 'read_contents']
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
+_LARGEST_HEADER = 1000  # bytes of each of its parts
 # A storage is copied in parts, so that reading takes little more memory than the tensors.
 _PART = 1 << 20
 
@@ -115,13 +116,13 @@ def _read_zip(file: BinaryIO, size: int) -> Contents:
 
 
 def _read_stream(file: BinaryIO, size: int) -> Contents:
-    def load() -> tuple[Any, dict[str, SavedStorage]]:
-        unpickler = Unpickler(file, size - file.tell())
+    def load(most: int = size) -> tuple[Any, dict[str, SavedStorage]]:
+        unpickler = Unpickler(file, min(most, size - file.tell()))
         return unpickler.load(), unpickler.storages
 
-    if load()[0] != _MAGIC_NUMBER or load()[0] != _PROTOCOL_VERSION:
+    if load(_LARGEST_HEADER)[0] != _MAGIC_NUMBER or load(_LARGEST_HEADER)[0] != _PROTOCOL_VERSION:
         raise pickle.UnpicklingError('it has no magic number of torch')
-    system, _ = load()
+    system, _ = load(_LARGEST_HEADER)
     if type(system) is not dict or system.get('little_endian', True) is not True:
         raise pickle.UnpicklingError('it was written on a machine of the other byte order')
     tree, storages = load()

@@ -169,4 +169,8 @@ def _reason(error: Exception) -> str:
         return printable(error.reason, 300)
     if isinstance(error, OSError):
         return printable(error.strerror or error)
-    return 'it is not a valid URL' if isinstance(error, ValueError) else f'the server answers {type(error).__name__}'
+    return (
+        'the URL or the answer is not valid'
+        if isinstance(error, ValueError)
+        else f'the server answers {type(error).__name__}'
+    )

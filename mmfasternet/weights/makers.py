@@ -88,20 +88,22 @@ def check_keys(keys: Iterable[Any]) -> None:
 
 
 def kind_of(value: Any) -> str:
-    """Name a value in a message.
+    """Name a value in a message, never what it holds.
 
     Args:
         value: The value, or a description.
 
     Returns:
-        Its name or its type.
+        Its name, its text, or its type.
 
     Example:
-        >>> kind_of(SavedName('builtins.eval')), kind_of([1])
-        ('builtins.eval', 'a list')
+        >>> kind_of(SavedName('builtins.eval')), kind_of('O8'), kind_of([1])
+        ('builtins.eval', "'O8'", 'a list')
     """
     if type(value) is SavedName:
         return printable(value.name)
+    if type(value) is str:
+        return f"'{printable(value, 30)}'"
     return f'a {type(value).__name__}'
 
 
@@ -228,7 +230,7 @@ def _check_grad(made: SavedTensor, requires_grad: Any) -> None:
 def _dtype(_: Budget, code: Any, *_flags: Any) -> SavedDtype:
     # Arrays of objects or records would hold pointers that the file chooses.
     if type(code) is not str or not re.fullmatch(r'[biufcSU][1-9][0-9]{0,8}', code):
-        raise RefusedObject(f'numpy.dtype({printable(code)!r})')
+        raise RefusedObject(f'numpy.dtype({kind_of(code)})')
     return SavedDtype(code)
 
 
@@ -270,7 +272,7 @@ _STATISTICS = ('min', 'max', 'mean', 'current')
 def _statistic(_: Budget, owner: Any, name: Any) -> SavedName:
     """``getattr``, for what mmengine's checkpoints use it: to name the statistics of a ``HistoryBuffer``."""
     if not (type(owner) is SavedName and owner.name == _BUFFER and name in _STATISTICS):
-        raise RefusedObject(f'builtins.getattr({kind_of(owner)}, {printable(name)!r})')
+        raise RefusedObject(f'builtins.getattr({kind_of(owner)}, {kind_of(name)})')
     return SavedName(f'{_BUFFER}.{name}')
 
 

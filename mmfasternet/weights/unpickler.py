@@ -8,7 +8,8 @@ import pickle
 import pickletools
 import struct
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any, BinaryIO
 
 from .makers import check_keys, fill, kind_of, make, make_storage, resolve
@@ -90,7 +91,7 @@ class Unpickler:
     """A reader of one pickle of protocol 2 to 5, whose result is inert and bounded.
 
     It knows only the opcodes that such pickles of plain data consist of, and only the names of the tables above. What
-    it returns has no object nested deeper than 100 levels, none that holds itself, and no more than two million in all.
+    it returns has no object nested deeper than 100 levels, none that holds itself, and no more than a million in all.
 
     Args:
         file: The pickle, open for reading bytes.
@@ -286,29 +287,29 @@ def _check_extent(tree: Any, budget: Budget) -> None:
 
     def measure(node: Any, level: int) -> tuple[int, int]:
         """Number of objects, and levels, of a part."""
-        parts = _parts(node)
-        if not parts:
-            return 1, 1
-        if level > _DEEPEST:
-            raise pickle.UnpicklingError(f'it is nested deeper than {_DEEPEST} levels')
+        if not isinstance(node, (dict, list, tuple)):
+            return 1, 0
         if id(node) not in extents:
+            if level > _DEEPEST:
+                raise pickle.UnpicklingError(f'it is nested deeper than {_DEEPEST} levels')
             extents[id(node)] = None
             count, height = 1, 0
-            for part in parts:
+            for part in _parts(node):
                 more, below = measure(part, level + 1)
                 count, height = count + more, max(height, below)
+            budget.check(count)
             extents[id(node)] = count, height + 1
         if (extent := extents[id(node)]) is None:
             raise pickle.UnpicklingError('a container holds itself')
-        if level + extent[1] > _DEEPEST + 1:
+        if level + extent[1] > _DEEPEST:
             raise pickle.UnpicklingError(f'it is nested deeper than {_DEEPEST} levels')
         return extent
 
-    budget.spend(objects=measure(tree, 0)[0])
+    measure(tree, 0)
 
 
-def _parts(node: Any) -> Any:
+def _parts(node: dict | list | tuple) -> Iterable[Any]:
     """What a container holds; its keys are flat."""
-    if isinstance(node, dict):
-        return [*node.values(), *vars(node).values()] if type(node) is OrderedDict else node.values()
-    return node if type(node) in (list, tuple) else ()
+    if not isinstance(node, dict):
+        return node
+    return chain(node.values(), vars(node).values()) if type(node) is OrderedDict else node.values()

@@ -47,6 +47,13 @@ BOMBS = {
     'itself': b'}' + put(0) + push('state_dict') + get(0) + b's',
     'itself, deeper': b']' + put(0) + b'(' + get(0) + b'ta',
     'itself as metadata': ORDERED + put(0) + b'}' + push('_metadata') + get(0) + b'sb',
+    'repeated reference to a large state dict': ORDERED + b'(' + b''.join(
+        push(f'k{number}') + b'N' for number in range(20_000)
+    ) + b'u' + put(0) + b'](' + get(0) * 50_000 + b'e\x86',
+    'name that is a bomb': call(
+        name('builtins', 'getattr'), name('mmengine.logging.history_buffer', 'HistoryBuffer'), nested_references()
+    ),
+    'dtype that is a bomb': call(name('numpy', 'dtype'), nested_references()),
     'text longer than the file': b'X\xff\xff\xff\x7f',
     'bytes longer than the file': b'\x8e' + struct.pack('<Q', 2**62),
     'array of another size': array((2**31 - 1,), 'u1', b'1234'),
