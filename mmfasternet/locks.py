@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import platform
 import warnings
@@ -9,11 +10,6 @@ from pathlib import Path
 from typing import TextIO
 
 from .errors import UserError
-
-try:
-    import fcntl as _fcntl
-except ImportError:  # Windows
-    _fcntl = None
 
 __all__ = ['exclusive']
 
@@ -68,7 +64,7 @@ def _open(path: Path) -> TextIO:
     """Open a lock file without changing what it holds; links are not followed, since it will be overwritten."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return open(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0), 0o666), 'r+', errors='replace')
+        return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), 'r+', errors='replace')
     except OSError as error:
         raise UserError(f'cannot write {path} ({error.strerror}); choose another folder') from error
 
@@ -76,9 +72,7 @@ def _open(path: Path) -> TextIO:
 def _lock(file: TextIO, path: str | Path, block: bool) -> bool:
     """Whether the file is locked now, or can't be on its file system."""
     try:
-        if _fcntl is None:
-            raise OSError(errno.ENOSYS, 'this system has none')
-        _fcntl.flock(file, _fcntl.LOCK_EX | (0 if block else _fcntl.LOCK_NB))
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if block else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno in _TAKEN:
             return False

@@ -23,11 +23,20 @@ from rich.table import Table
 from mmfasternet.errors import UserError
 from mmfasternet.files import replacing
 
-__all__ = ['CLASSES', 'Instance', 'draw_scene', 'make_shapes', 'semantic_map', 'statistics', 'statistics_table']
+__all__ = [
+    'CLASSES',
+    'MANIFEST',
+    'Instance',
+    'draw_scene',
+    'make_shapes',
+    'semantic_map',
+    'statistics',
+    'statistics_table',
+]
 
 CLASSES = ('circle', 'triangle', 'square', 'star', 'ring', 'cross')
 
-_MANIFEST = 'shapes.json'
+MANIFEST = 'shapes.json'
 _VERSION = 1  # increase it whenever a seed gives other bytes, so that older data sets are made again
 
 _MIN_SIZE = 96  # of an image: eight shapes fit into it
@@ -124,7 +133,7 @@ def make_shapes(
         for split, images in annotations.items():
             _write_annotations(new, split, images, size)
         manifest = dict(parameters=parameters, sha256=_checksum(new))
-        (new / _MANIFEST).write_text(json.dumps(manifest, indent=2))
+        (new / MANIFEST).write_text(json.dumps(manifest, indent=2))
     return root
 
 
@@ -498,7 +507,7 @@ def _annotation_file(root: Path, split: str) -> Path:
 def _checksum(root: Path) -> str:
     """SHA-256 over the names and the bytes of all files but the manifest."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob('*') if path.is_file() and path != root / _MANIFEST):
+    for path in sorted(path for path in root.rglob('*') if path.is_file() and path != root / MANIFEST):
         digest.update(f'{path.relative_to(root).as_posix()}\n'.encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -507,11 +516,11 @@ def _checksum(root: Path) -> str:
 def _made_with(root: Path) -> dict:
     """The parameters that a data set was made with, or an error if it is not as it was made."""
     try:
-        manifest = json.loads((root / _MANIFEST).read_text())
+        manifest = json.loads((root / MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         manifest = {}
     if not isinstance(manifest, dict) or 'parameters' not in manifest:
-        raise UserError(f'{root} was not made here, since it has no valid {_MANIFEST}; choose another folder')
+        raise UserError(f'{root} was not made here, since it has no valid {MANIFEST}; choose another folder')
     if manifest.get('sha256') != _checksum(root):
         raise UserError(f'{root} has changed since it was made; remove it, so that it is made again, or choose another')
     return manifest['parameters']

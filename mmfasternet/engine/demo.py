@@ -14,8 +14,10 @@ from mmengine.config import Config
 from rich.table import Table
 
 from mmfasternet.datasets import CLASSES, draw_semantic_sheet, draw_sheet, make_shapes
+from mmfasternet.locks import exclusive
 
-from .config import project_root
+from .budget import claim_work_dir
+from .config import load_config, project_root
 from .launch import Launcher
 from .runner import latest_checkpoint
 from .steps import Step, Steps
@@ -129,20 +131,21 @@ def run_demo(name: str = 'detection', quick: bool = False) -> Outcome:
         The metrics, times and files.
 
     Raises:
-        UserError: If a part fails, with its message or the end of its log.
+        UserError: If a part fails, with its message or the end of its log; another demo runs in the work dir, or it has
+            a training of other settings.
     """
     task = TASKS[name]
     config_file = project_root() / 'configs/demo' / f'{task.config}.py'
     # Five iterations are a second: the bar moves, and the log stays short.
     options = {'default_hooks.logger.interval': 1 if quick else 5, **(task.quick if quick else {})}
-    config = Config.fromfile(config_file)
-    config.merge_from_dict(options)
-    data, work_dir, shapes = Path(config.data_root), Path('work_dirs', task.config), config.shapes
+    data, work_dir = Path(Config.fromfile(config_file).data_root), Path('work_dirs', task.config)
     if quick:
         data, work_dir = Path(f'{data}_quick'), Path(f'{work_dir}_quick')
-        shapes = dict(shapes, num_train=16, num_val=10)
     # Always named, so that MMDET_DATASETS, which is for COCO, does not move the demo's data.
-    options = ['--cfg-options', *(f'{key}={value}' for key, value in {'data_root': f'{data}/', **options}.items())]
+    options['data_root'] = f'{data}/'
+    config = load_config(config_file, options)
+    shapes = dict(config.shapes, num_train=16, num_val=10) if quick else config.shapes
+    options = ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
     tests, predictions, sheet = work_dir / 'test', work_dir / task.predictions, work_dir / 'sheet.png'
 
     iterations = _iterations(config, shapes['num_train'])
@@ -162,9 +165,10 @@ def run_demo(name: str = 'detection', quick: bool = False) -> Outcome:
         'Interrupt it with Ctrl-C at any time; the next run resumes.\n'
         f'The log is {steps.log}.'
     )
-    with steps:
+    with steps, exclusive(work_dir / 'demo.lock', f'runs the demo in {work_dir}'):
         with steps.step('generate'):
             make_shapes(data, **shapes, on_image=steps.reach)
+            claim_work_dir(work_dir, config)
         with steps.step('train'):
             steps.run(Launcher().train(config_file, work_dir, options))
         checkpoint = Path(os.path.relpath(latest_checkpoint(work_dir)))

@@ -1,14 +1,12 @@
 """The steps of a long command, under one progress bar; what they print goes to a log."""
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from mmfasternet.errors import UserError
+
+from .processes import end_on_signals, run_logged
 
 __all__ = ['Step', 'Steps', 'duration']
 
@@ -109,12 +109,15 @@ class Steps:
         self._tenths = 0
 
     def __enter__(self) -> 'Steps':
-        self._bar.start()
+        with ExitStack() as stack:
+            stack.callback(self._file.close)
+            stack.enter_context(end_on_signals())
+            stack.enter_context(self._bar)
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-        self._file.close()
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -162,33 +165,20 @@ class Steps:
         Raises:
             UserError: If it fails, with its message or its last lines.
         """
-        words = [str(word) for word in command]
-        self._file.write(f'$ {shlex.join(words)}\n')
+        self._file.write(f'$ {shlex.join(map(str, command))}\n')
         last: deque[str] = deque(maxlen=_KEPT_LINES)
-        process = subprocess.Popen(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, 'PYTHONUNBUFFERED': '1'},  # so that its lines come in their order, and at once
-            encoding='utf-8',
-            errors='replace',
-        )
-        try:
-            for line in process.stdout:
-                self._file.write(line)
-                last.append(line)
+
+        def tell(lines: list[str]) -> None:
+            last.extend(lines)
+            for line in lines:
                 if found := _ITERATION.search(line):
                     epoch, iteration, number = (int(group or 1) for group in found.groups())
                     self.reach((epoch - 1) * number + iteration)
-        finally:
-            if sys.exc_info()[0]:
-                process.terminate()
-            process.stdout.close()
-            process.wait()
-        if process.returncode:
+
+        if status := run_logged(command, self.log, tell):
             raise UserError(
                 f'{_reason(list(last))}\n'
-                f'The step "{self._step.name}" failed with status {process.returncode}. Its complete log: {self.log}'
+                f'The step "{self._step.name}" failed with status {status}. Its complete log: {self.log}'
             )
 
     def _measure(self, done: int, now: float, rest: float) -> None:
@@ -245,6 +235,6 @@ def _reason(lines: list[str]) -> str:
     """Why a command failed, from the last lines that it printed: its own message, or else a few of the lines."""
     starts = [index for index, line in enumerate(lines) if line.startswith('error: ')]
     if not starts:
-        return 'the last lines are:\n' + ''.join(lines[-_SHOWN_LINES:]).rstrip()
-    message = ''.join(lines[starts[-1] :]).removeprefix('error: ')
+        return 'the last lines are:\n' + '\n'.join(lines[-_SHOWN_LINES:]).rstrip()
+    message = '\n'.join(lines[starts[-1] :]).removeprefix('error: ')
     return message.partition('Traceback (most recent call last):')[0].rstrip()

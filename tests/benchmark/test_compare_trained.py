@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -250,18 +251,15 @@ def test_two_backbones_of_one_name_are_refused():
         TrainingPlan((FIRST, find_row('fasternet_t0')), seeds=(0,), out_dir='nowhere')
 
 
-def test_one_at_a_time(tmp_path, monkeypatch):
+def test_one_at_a_time(tmp_path, capsys):
     """What another process holds, as the training of a killed run does, is waited for."""
+    command = ['flock', tmp_path / 'lock', 'sh', '-c', 'echo held; sleep 1; echo over']
     (tmp_path / 'lock').touch()
-    # It holds the lock until the other one says that it waits.
-    command = ['flock', tmp_path / 'lock', 'sh', '-c', 'echo held; read line; echo over']
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b'held\n'
-    said = []
-    monkeypatch.setattr('rich.print', lambda text: (said.append(text), holder.stdin.close()))
     with training_lock(tmp_path):
         assert holder.stdout.read() == b'over\n'
-    assert len(said) == 1 and 'waiting for' in said[0]
+    assert capsys.readouterr().out == f'waiting for its end: another process trains in {tmp_path}\n'
     holder.wait()
 
 
@@ -277,6 +275,24 @@ def test_a_failing_training_ends_with_its_last_words(tmp_path, monkeypatch):
         monkeypatch.setattr(f'mmfasternet.benchmark.comparison.trained.{name}', lambda *_: None)
     with pytest.raises(UserError, match='FasterNet-T0, seed 0 .* 3: error: the disk is full .*train.log'):
         measure_trained(TrainingPlan((FIRST,), seeds=(0,), out_dir=tmp_path), Protocol(shape=(64, 96)))
+
+
+def test_a_training_of_other_settings_is_not_taken(tmp_path, monkeypatch):
+    """Killed between training and test, and started with other options: nothing is recorded of the former."""
+    for name in ('generate_data', 'count_missing', 'measure_latencies'):
+        monkeypatch.setattr(f'mmfasternet.benchmark.comparison.trained.{name}', lambda *_: None)
+    monkeypatch.setattr(Launcher, 'train', lambda *_: [sys.executable, '-c', 'raise SystemExit(3)'])
+    plan = TrainingPlan((FIRST,), (0,), tmp_path, {'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0.02})
+    (run,) = plan.runs()
+    run.claim()
+    (run.folder / 'epoch_1.pth').touch()
+    changed = replace(plan, options=plan.options | {'optim_wrapper.optimizer.lr': 123.0})
+    with pytest.raises(UserError, match=r'optimizer\.lr was 0\.02 and is now 123\.0.*remove that folder'):
+        measure_trained(changed, Protocol(shape=(64, 96)))
+    assert not Records.read(tmp_path / 'records.json').records
+    (run.folder / 'budget.json').unlink()
+    with pytest.raises(UserError, match='epoch_1.pth was trained with unknown settings'):
+        measure_trained(plan, Protocol(shape=(64, 96)))
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import runpy
 import shutil
 import sys
@@ -20,6 +21,7 @@ from mmfasternet.datasets import draw_sheet, make_shapes
 from mmfasternet.engine import demo
 from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError
+from mmfasternet.locks import exclusive
 
 CONFIG = ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py'
 
@@ -147,6 +149,25 @@ def test_demo_calls_its_parts_and_reports(commands, monkeypatch, capfd):
     assert (
         '0.400' in printed and 'in work_dirs/mask_rcnn_fasternet_t0_shapes_quick; resumes from epoch_1.pth' in printed
     )
+
+
+def test_a_changed_config_does_not_take_the_checkpoint_of_the_former(commands, monkeypatch):
+    run_tool_here(monkeypatch, '--quick')
+    task = demo.TASKS['detection']
+    slower = dataclasses.replace(task, quick={**task.quick, 'optim_wrapper.optimizer.lr': 0.5})
+    monkeypatch.setitem(demo.TASKS, 'detection', slower)
+    with pytest.raises(UserError, match=r'shapes_quick has a training of other settings \(.*lr was .* is now 0\.5'):
+        demo.run_demo(quick=True)
+    assert len(commands) == 2
+
+
+def test_one_demo_at_a_time(commands):
+    with (
+        exclusive('work_dirs/mask_rcnn_fasternet_t0_shapes_quick/demo.lock', 'runs'),
+        pytest.raises(UserError, match=f'process {os.getpid()} .*runs the demo in .*shapes_quick'),
+    ):
+        demo.run_demo(quick=True)
+    assert not commands
 
 
 def test_demo_of_an_installed_wheel_tests_without_mim(monkeypatch):

@@ -1,11 +1,12 @@
 """Box AP and mask AP of a row: from the JSON of an earlier test, or by testing a checkpoint now."""
 
-import subprocess
+import shlex
 from pathlib import Path
 
 from mmfasternet.benchmark.published.rows import Row
 from mmfasternet.benchmark.records import read_json
 from mmfasternet.engine.launch import Launcher
+from mmfasternet.engine.processes import started
 from mmfasternet.engine.testing import newest_metrics
 from mmfasternet.errors import UserError
 
@@ -39,6 +40,8 @@ def run_test(row: Row, checkpoint: str | Path, work_dir: str | Path, trust_check
     """Test a checkpoint with ``tools/test.py``, on the data that the row's config names."""
     options = ['--trust-checkpoint'] if trust_checkpoint else []
     command = Launcher().test(row.config_path, checkpoint, work_dir, options)
-    if subprocess.run(command).returncode:
-        raise UserError(f'the test of {row.label} failed, see above; the command was: {" ".join(command)}')
+    with started(command) as process:
+        process.wait()
+    if process.returncode:
+        raise UserError(f'the test of {row.label} failed, see above; the command was: {shlex.join(command)}')
     return newest_metrics(work_dir)

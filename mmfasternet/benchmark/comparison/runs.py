@@ -1,27 +1,29 @@
 """Trainings of backbones under one budget: planned, run one at a time, resumed, tested and read back."""
 
-import fcntl
 import json
-import os
 import re
-import subprocess
+import shlex
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import rich
 from mmengine.config import Config
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmfasternet.benchmark.published.rows import Row
 from mmfasternet.datasets import make_shapes
+from mmfasternet.engine.budget import claim_work_dir
 from mmfasternet.engine.config import load_config
 from mmfasternet.engine.launch import Launcher
+from mmfasternet.engine.processes import end_on_signals, run_logged
 from mmfasternet.engine.runner import latest_checkpoint
 from mmfasternet.engine.testing import newest_metrics
 from mmfasternet.errors import UserError
+from mmfasternet.locks import exclusive
 
 from .ap import ap_record
 
@@ -34,6 +36,9 @@ __all__ = [
     'train_in_turn',
     'training_lock',
 ]
+
+
+_ITERATION = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\]')
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,14 @@ class Run:
             options=changed or None,
         )
 
+    def claim(self) -> None:
+        """Write its settings and digests of its data into its folder.
+
+        Raises:
+            UserError: If the folder has a training of others.
+        """
+        claim_work_dir(self.folder, self.config())
+
     def _arguments(self) -> list[str]:
         trust = ['--trust-checkpoint'] if self.plan.trust_checkpoint else []
         return [*trust, '--cfg-options', *(f'{key}={value}' for key, value in self.options.items())]
@@ -162,45 +175,32 @@ def generate_data(plan: TrainingPlan) -> None:
             make_shapes(config.data_root, **{**config.shapes, **plan.shapes})
 
 
-@contextmanager
-def training_lock(folder: str | Path) -> Iterator[int]:
-    """Hold the lock of a folder of trainings, or wait for it.
+def training_lock(folder: str | Path) -> TextIO:
+    """Take the lock of a folder of trainings, or wait for it.
 
     Trainings inherit it, and hold it even if the program that started them is killed.
 
     Args:
         folder: The folder, made if it is missing.
 
-    Yields:
-        The file descriptor to pass to the trainings.
+    Returns:
+        The lock, see :func:`~mmfasternet.locks.exclusive`.
 
     Raises:
         UserError: If the folder can't be written to.
 
     Example:
-        >>> with training_lock('trainings') as lock:
-        ...     isinstance(lock, int)
+        >>> with training_lock('trainings'):
+        ...     Path('trainings/lock').exists()
         True
     """
-    path = Path(folder) / 'lock'
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise UserError(f'cannot write to {folder} ({error.strerror}); choose another folder') from error
-    with path.open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            rich.print(f'waiting for another run in {folder}, or for the training that a killed run has left there')
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
+    return exclusive(Path(folder) / 'lock', f'trains in {folder}', wait=True)
 
 
 def train_in_turn(
     runs: Sequence[Run],
     todo: Sequence[Run],
-    lock: int,
+    lock: TextIO,
     cost: Callable[[Run], float] = lambda run: 1,
     test: bool = True,
 ) -> Iterator[Run]:
@@ -217,34 +217,47 @@ def train_in_turn(
         Each run of ``todo`` as soon as it is finished.
 
     Raises:
-        UserError: If a training or a test fails; the message has its last line.
+        UserError: If a folder has a training of other settings, or a training or a test fails; the message has its last
+            line.
     """
+    for run in todo:
+        run.claim()
     columns = TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'), TimeElapsedColumn()
     columns = (*columns, TextColumn('elapsed,'), TimeRemainingColumn(), TextColumn('left'))
-    # The estimate looks back over minutes, since iterations of one backbone say little of another's.
-    with Progress(*columns, speed_estimate_period=600) as progress:
+    # The estimate looks back over minutes, since iterations of one backbone say little of another's. Once a second: to
+    # draw it takes time from the training.
+    with end_on_signals(), Progress(*columns, speed_estimate_period=600, refresh_per_second=1) as progress:
         done = sum(cost(run) for run in runs if run not in todo)
         task = progress.add_task('', total=sum(map(cost, runs)), completed=done)
         for run in todo:
-            for share in _train(run, lock):
-                progress.update(task, description=f'training {run.name}', completed=done + share * cost(run))
+            progress.update(task, description=f'training {escape(run.name)}')
+            _train(run, lock, partial(_show, progress, task, done, cost(run)))
             if test:
-                progress.update(task, description=f'testing {run.name}')
-                for _ in _call(run, run.test_command(), run.folder / 'test.log', lock):
-                    pass
+                progress.update(task, description=f'testing {escape(run.name)}')
+                _call(run, run.test_command(), run.folder / 'test.log', lock)
             done += cost(run)
             progress.update(task, completed=done)
             yield run
 
 
-def _train(run: Run, lock: int) -> Iterator[float]:
-    """Train a run or resume its training; gives the finished share of its epochs about once a second."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    epochs, log = run.config().train_cfg.max_epochs, run.folder / 'train.log'
+def _show(progress: Progress, task: TaskID, done: float, cost: float, share: float) -> None:
+    progress.update(task, completed=done + share * cost)
+
+
+def _train(run: Run, lock: TextIO, tell: Callable[[float], object]) -> None:
+    """Train a run or resume its training; the finished share of its epochs is told."""
     latest = latest_checkpoint(run.folder)
-    if latest is None or Path(latest).name != run.checkpoint().name:
-        for _ in _call(run, run.train_command(), log, lock):
-            yield _finished_share(log, epochs)
+    if latest is not None and Path(latest).name == run.checkpoint().name:
+        return
+    epochs = run.config().train_cfg.max_epochs
+
+    def look(lines: list[str]) -> None:
+        for line in lines:
+            if found := _ITERATION.search(line):
+                epoch, iteration, of = map(int, found.groups())
+                tell((epoch - 1 + iteration / of) / epochs)
+
+    _call(run, run.train_command(), run.folder / 'train.log', lock, look)
 
 
 def run_record(run: Run) -> dict:
@@ -285,36 +298,18 @@ def learning_curves(folder: str | Path) -> dict[str, list[list[float]]]:
     )
 
 
-def _call(run: Run, command: list[str], log: Path, lock: int) -> Iterator[None]:
-    """Run a command to its end with its output in ``log``, and come back about once a second."""
-    with open(log, 'wb') as file:
-        environment = os.environ | run.plan.launcher.environment
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, pass_fds=[lock], stdin=subprocess.DEVNULL
-        )
-    try:
-        while process.poll() is None:
-            yield
-            try:
-                process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                continue
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-    if process.returncode:
-        last = log.read_text(errors='replace').splitlines()[-1:]
+def _call(
+    run: Run, command: list[str], log: Path, lock: TextIO, look: Callable[[list[str]], object] = lambda lines: None
+) -> None:
+    """Run a command to its end with its output at the end of ``log``."""
+    last: deque[str] = deque(maxlen=1)
+
+    def tell(lines: list[str]) -> None:
+        last.extend(lines)
+        look(lines)
+
+    if status := run_logged(command, log, tell, run.plan.launcher.environment, [lock.fileno()]):
         raise UserError(
-            f'{run.name} ended with status {process.returncode}: {" ".join(last)} (the complete log is {log}); '
-            f'the command was: {" ".join(command)}'
+            f'{run.name} ended with status {status}: {" ".join(last)} (the complete log is {log}); '
+            f'the command was: {shlex.join(command)}'
         )
-
-
-def _finished_share(log: Path, epochs: int) -> float:
-    """The share of a training's iterations that its log says are done."""
-    found = re.findall(rb'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\]', log.read_bytes()[-100_000:])
-    if not found:
-        return 0.0
-    epoch, iteration, of = map(int, found[-1])
-    return (epoch - 1 + iteration / of) / epochs

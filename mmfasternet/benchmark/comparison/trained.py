@@ -41,6 +41,8 @@ def measure_trained(plan: TrainingPlan, protocol: Protocol) -> Records:
         # Before anything takes its time, so that a mistake shows at once.
         todo = [run for run in plan.runs() if not is_recorded(run, records)]
         generate_data(plan)
+        for run in todo:
+            run.claim()
         count_missing(records, plan.rows, protocol.shape)
         measure_latencies(plan.rows, protocol, records)
         flops = {row.name: records.find('complexity', row.name)['flops_full'] for row in plan.rows}

@@ -29,6 +29,7 @@ from mmfasternet.benchmark.published.rows import ROWS, find_row
 from mmfasternet.benchmark.records import Records, describe_machine
 from mmfasternet.benchmark.records.gpu import gpu_state
 from mmfasternet.deploy.fold import largest_difference
+from mmfasternet.engine.processes import started
 from mmfasternet.errors import UserError
 
 from .measured import Cell
@@ -389,12 +390,14 @@ def _demo(run: _Run) -> None:
 
 
 def _tool(run: _Run, *words: str) -> None:
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors='replace')
     try:
-        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=max(1, run.left))
+        with started([sys.executable, *words], **pipes) as process:
+            output, errors = process.communicate(timeout=max(1, run.left))
     except subprocess.TimeoutExpired as error:
         raise UserError(f'{words[0]} was stopped, since the time was up') from error
-    if done.returncode:
-        raise UserError(f'{" ".join(words)} failed: {done.stdout[-1000:]} {done.stderr[-2000:]}')
+    if process.returncode:
+        raise UserError(f'{" ".join(words)} failed: {output[-1000:]} {errors[-2000:]}')
 
 
 def _possible(run: _Run, ways: Sequence[Way]) -> list[Way]:

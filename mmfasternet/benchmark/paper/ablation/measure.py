@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -185,12 +185,12 @@ def measure_ablation(plan: Plan, path: str | Path) -> Records:
     experiment.require(dict(threads=protocol.torch_threads))
     folder = Path(path).parent
     runs = plan.runs(folder)
-    _check_budget(runs, experiment)
+    todo = _check_budget(runs, experiment)
     _count_variants(plan, experiment)
     _time_variants(plan, protocol, experiment)
     if runs:
         with training_lock(folder) as lock:
-            _train_variants(runs, lock, experiment)
+            _train_variants(runs, todo, lock, experiment)
     return experiment.records
 
 
@@ -204,8 +204,8 @@ def _check_config(plan: Plan) -> None:
         )
 
 
-def _check_budget(runs: list[Run], experiment: Experiment) -> None:
-    """The records, and the folders of trainings beside them, are for one budget."""
+def _check_budget(runs: list[Run], experiment: Experiment) -> list[Run]:
+    """The runs without an AP yet; the records, and the folders of trainings beside them, are for one budget."""
     for run in runs:
         settings = _ap_settings(run)
         for record in experiment.records.of_kind('paper', row=run.row.name):
@@ -215,6 +215,12 @@ def _check_budget(runs: list[Run], experiment: Experiment) -> None:
                     f'{experiment.records.path} has {run.name} of another budget ({found}, now it is {settings}): '
                     'choose another folder with --out-dir'
                 )
+    todo = [run for run in runs if not experiment.find(run.row.name, _ap_settings(run))]
+    for run in todo[:1]:
+        generate_data(run.plan)
+    for run in todo:
+        run.claim()
+    return todo
 
 
 def _count_variants(plan: Plan, experiment: Experiment) -> None:
@@ -264,11 +270,8 @@ def _both_paths(plan: Plan) -> Iterator[tuple[tuple[str, str], Contender]]:
             yield (variant.name, path), Contender(variant.label, run)
 
 
-def _train_variants(runs: list[Run], lock: int, experiment: Experiment) -> None:
+def _train_variants(runs: list[Run], todo: list[Run], lock: TextIO, experiment: Experiment) -> None:
     """Train and test what has no AP yet."""
-    todo = [run for run in runs if not experiment.find(run.row.name, _ap_settings(run))]
-    for run in todo[:1]:
-        generate_data(run.plan)
     for run in train_in_turn(runs, todo, lock):
         record = run_record(run)
         kept = [key for key in record if key.startswith(('box_ap', 'mask_ap'))] + ['curves', 'checkpoint']
