@@ -110,7 +110,9 @@ def test_a_checkpoint_is_tested_on_the_configs_data(tmp_path, monkeypatch):
 @pytest.mark.parametrize('trust', [False, True])
 def test_trust_reaches_the_test(tmp_path, monkeypatch, trust):
     commands = []
-    monkeypatch.setattr('subprocess.run', lambda command: commands.append(command) or 1 / 0)
+    monkeypatch.setattr(
+        'mmfasternet.benchmark.comparison.ap.started', lambda command: commands.append(command) or 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         run_test(find_row('fasternet_t0'), 'epoch_12.pth', tmp_path, trust)
     assert ('--trust-checkpoint' in commands[0]) == trust

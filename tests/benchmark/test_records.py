@@ -1,13 +1,15 @@
 """Files of records: what is read back, what is found and replaced, old versions, and what is refused by name."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 from helpers.made_up import CPU, ap, complexity, latency
 from helpers.project import ROOT
 
-from mmfasternet.benchmark.records import Records, describe_machine, read_json, schema_page
+from mmfasternet.benchmark.records import Records, describe_machine, read_json, schema_page, without_secrets
 from mmfasternet.benchmark.records.machine import machine_id, provenance
 from mmfasternet.benchmark.records.schema import FORMAT, VERSION
 from mmfasternet.errors import UserError
@@ -16,7 +18,9 @@ from mmfasternet.files import write_json
 
 def write(tmp_path, **changes):
     document = dict(format=FORMAT, version=VERSION, machine=CPU, records=[])
-    return write_json(tmp_path / 'records.json', {**document, **changes})
+    path = tmp_path / 'records.json'
+    path.write_text(json.dumps({**document, **changes}))  # with NaN, as others may write it
+    return path
 
 
 def test_round_trip(tmp_path):
@@ -92,6 +96,19 @@ def test_open_makes_the_file_and_refuses_another_machines(tmp_path):
         (dict(version=1, records=[7]), ['version 1', 'impossible']),
         (dict(version=2, records=[dict(kind='latency')]), ['version 2', 'impossible']),
         (dict(records=[latency('mine', 5, stream_ms='fast')]), ['"stream_ms"', 'above 0, or missing', 'fast']),
+        (dict(records=[ap('mine', 30, 28, box_range='x')]), ['"box_range"', "'x'"]),
+        (dict(records=[dict(ap('mine', 30, 28), source=[1])]), ['"source"', '[1]']),
+        (dict(records=[dict(ap('mine', 30, 28), family={'a': 1})]), ['"family"', 'a text, or missing']),
+        (dict(records=[dict(ap('mine', 30, 28), command=dict(a=1))]), ['"command"', "'a'"]),
+        (dict(records=[ap('mine', 30, 28, curves=dict(loss=[[1, 'x']]))]), ['"curves"', 'pairs of numbers']),
+        (dict(records=[latency('mine', 5, shape=[10**400, 1])]), ['"shape"', '1000000']),
+        (dict(records=[latency('mine', 5, median_ms=10**400)]), ['"median_ms"', 'above 0']),
+        (dict(records=[latency('mine', 5, median_ms=1e300)]), ['"median_ms"', '1e+300']),
+        (dict(records=[latency('mine', 5, median_ms=1e-300)]), ['"median_ms"', '1e-300']),
+        (dict(records=[latency('mine', 5, device=['cpu'])]), ['"device"', "['cpu']"]),
+        (dict(records=[ap('\x1b[2K', -1, 28)]), [r"('\x1b[2K')"]),
+        (dict(records=[ap('mine', 30, 28, seed='y' * 10**6)]), ['"seed"', 'yyy…']),
+        (dict(records=[ap('mine', 30, 28, options=json.loads('[' * 900 + ']' * 900))]), ['in each other']),
     ],
 )
 def test_impossible_files_are_named(tmp_path, changes, facts):
@@ -171,6 +188,68 @@ def test_a_machine_is_what_this_process_can_use(monkeypatch):
     assert machine['cores'] == 3 and machine['instructions'] == ['avx2', 'avx512_vnni']
     monkeypatch.delattr('torch.cpu.get_capabilities')
     assert describe_machine()['instructions'] == [torch.backends.cpu.get_cpu_capability().lower()]
+
+
+@pytest.mark.parametrize(
+    'text, shown',
+    [
+        ('s=https://user:hunter2@host/x.pth?X-Amz-Signature=SECRET', 's=https://host/x.pth'),
+        ('https://host:8443/a/b.json#token', 'https://host:8443/a/b.json'),
+        ('https://user:p?w@host/x', 'https://…'),
+        ('s3://key:secret@bucket/x.pth, and more', 's3://bucket/x.pth, and more'),
+        ('https://[::1]:80/x?y', 'https://[::1]:80/x'),
+        ('file:///home/me/x', 'file:///home/me/x'),
+        ('hub.token=abc --password abc --tokens 4', 'hub.token=… --password … --tokens 4'),
+        ('/home/alice/data and a=/home/alice', '~/data and a=~'),
+        ('/root/x:/Users/bob/y', '~/x:~/y'),
+        ('/srv/me/x', '~/x'),
+        ('/srv/me2/x /srv/me.old /data/srv/me', '/srv/me2/x /srv/me.old /data/srv/me'),
+    ],
+)
+def test_secrets_are_left_out(monkeypatch, text, shown):
+    monkeypatch.setenv('HOME', '/srv/me')
+    assert without_secrets(dict(a=[text])) == dict(a=[shown])
+
+
+@pytest.mark.parametrize('home', ['/', '', None])
+def test_a_home_that_is_none_hides_nothing_else(monkeypatch, home):
+    monkeypatch.delenv('HOME') if home is None else monkeypatch.setenv('HOME', home)
+    assert without_secrets('tools/train.py /data/a configs/b.py') == 'tools/train.py /data/a configs/b.py'
+
+
+def test_what_is_added_has_no_secrets_and_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', '/srv/me')
+    records = Records(CPU, tmp_path / 'records.json')
+    for box in (30.0, 31.0):
+        hidden = dict(checkpoint='https://me:word@host/x.pth?key=1', dataset='/srv/me/coco.json')
+        records.add(ap('mine', box, 28) | hidden)
+    (record,) = Records.read(records.path).records
+    assert record['checkpoint'] == 'https://host/x.pth' and record['dataset'] == '~/coco.json'
+    assert records.find('ap', 'mine', dataset='/srv/me/coco.json') == record and record['box_ap'] == 31.0
+
+
+def test_one_writer_per_file(tmp_path):
+    """Who opens a file adds to it alone, and the next is told at once; nothing is lost."""
+    path = tmp_path / 'records.json'
+    code = f"""
+from mmfasternet.benchmark.records import Records
+records = Records.open({str(path)!r})
+print('open', flush=True)
+input()
+records.add(dict(kind='demo', row='theirs', label='Theirs', figures=dict(a=1)))
+"""
+    other = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b'open\n'
+    who = f'process {other.pid} of .* adds to .*records.json'
+    with pytest.raises(UserError, match=who):
+        Records.open(path)
+    with pytest.raises(UserError, match=who):
+        Records(CPU, path).save()
+    assert Records.read(path).records == []
+    other.communicate(b'\n')
+    assert other.returncode == 0
+    Records.open(path).add(dict(kind='demo', row='ours', label='Ours', figures=dict(a=1)))
+    assert [record['row'] for record in Records.read(path).records] == ['theirs', 'ours']
 
 
 def test_provenance_names_no_home(monkeypatch):

@@ -10,7 +10,9 @@ from scipy.stats import kendalltau, spearmanr
 
 from mmfasternet.benchmark.published.rows import ROWS, Row
 from mmfasternet.benchmark.records import Records
+from mmfasternet.benchmark.records.machine import machine_id
 from mmfasternet.benchmark.report.style import family_styles
+from mmfasternet.errors import UserError
 
 __all__ = ['Ap', 'Correlation', 'Group', 'Report', 'ReportRow', 'collect', 'pareto_front']
 
@@ -160,7 +162,16 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def _machines(files: Sequence[Records], used: set[str]) -> dict[str, dict]:
     """The machines that have records, with labels that tell them apart."""
-    machines = {machine['id']: machine for file in files if (machine := _printable(file.machine))['id'] in used}
+    machines: dict[str, dict] = {}
+    for file in files:
+        machine = _printable(file.machine)
+        # The first file names it.
+        if machine_id(machines.setdefault(machine['id'], machine)) != machine_id(machine):
+            raise UserError(
+                f'{file.path} has the machine {machine["label"]!r} under the id {machine["id"]!r} of another one '
+                f'({machines[machine["id"]]["label"]!r}), so that their latencies would be mixed: leave out one of them'
+            )
+    machines = {key: machine for key, machine in machines.items() if key in used}
     labels = Counter(machine['label'] for machine in machines.values())
     return {
         key: dict(machine, label=f'{machine["label"]} ({key})' if labels[machine['label']] > 1 else machine['label'])

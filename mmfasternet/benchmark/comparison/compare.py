@@ -52,8 +52,8 @@ def compare(
     aps = [ap_record(find_row(name), metrics_file) for name, metrics_file in (metrics or {}).items()]
     to_test = [(find_row(name), checkpoint) for name, checkpoint in (checkpoints or {}).items()]
     path = Path(path)
-    if measure:
-        records = Records.open(path, protocol.device)
+    if measure or aps or to_test:
+        records = Records.open(path, protocol.device, any_machine=not measure)
     else:
         records = Records.read(path) if path.exists() else Records(describe_machine(protocol.device), path)
     for record in aps:

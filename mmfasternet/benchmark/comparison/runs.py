@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmfasternet.benchmark.published.rows import Row
+from mmfasternet.benchmark.records import without_secrets
 from mmfasternet.datasets import make_shapes
 from mmfasternet.engine.budget import claim_work_dir
 from mmfasternet.engine.config import load_config
@@ -143,12 +144,13 @@ class Run:
         """What its record must share with those of other runs, to be compared with them."""
         config = self.config()
         changed = {key: value for key, value in self.plan.options.items() if key != 'data_root'}
-        return dict(
+        budget = dict(
             seed=self.seed,
             epochs=config.train_cfg.max_epochs,
             dataset=config.test_evaluator.ann_file,
             options=changed or None,
         )
+        return without_secrets(budget)
 
     def claim(self) -> None:
         """Write its settings and digests of its data into its folder.

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from .gpu import gpu_facts
+from .private import without_secrets
 
 __all__ = ['describe_machine', 'machine_id', 'provenance']
 
@@ -94,7 +95,7 @@ def provenance() -> dict:
     return dict(
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
         commit=_commit() or os.environ.get('MMFASTERNET_COMMIT'),
-        command=command.replace(str(Path.home()), '~'),
+        command=without_secrets(command),
     )
 
 

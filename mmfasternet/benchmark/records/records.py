@@ -1,21 +1,28 @@
 """A file of records: opened, searched, extended, and saved after every addition."""
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_json
+from mmfasternet.locks import exclusive
 
 from .machine import describe_machine, provenance
-from .schema import FORMAT, KINDS, VERSION, check_machine, check_record
+from .private import without_secrets
+from .schema import FORMAT, KINDS, VERSION, check_machine, check_record, shown
 from .upgrade import upgrade
 
 __all__ = ['Records', 'read_json']
 
+_DEEPEST = 20  # levels of lists and objects in each other; a record of ours has 6
+
 
 class Records:
     """A file of records, all of one machine.
+
+    Whoever writes a file holds its lock, ``.NAME.lock`` beside it, until the object is gone or the process ends.
 
     Args:
         machine: What :func:`~mmfasternet.benchmark.records.machine.describe_machine` returned.
@@ -33,6 +40,7 @@ class Records:
         self.machine = machine
         self.path = None if path is None else Path(path)
         self.records: list[dict] = list(records)
+        self._lock: _Lock | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> 'Records':
@@ -49,11 +57,13 @@ class Records:
                 message names the record and the field.
         """
         document = read_json(path)
+        if _is_deeper(document, _DEEPEST):
+            raise UserError(f'{path} is no file of records: it has more than {_DEEPEST} lists or objects in each other')
         if not isinstance(document, dict) or document.get('format') != FORMAT:
             raise UserError(f'{path} is no file of records: it should be an object with "format": "{FORMAT}"')
         if document.get('version') not in range(1, VERSION + 1):
             raise UserError(
-                f'{path} has version {document.get("version")!r} of the format of records, and this program reads '
+                f'{path} has version {shown(document.get("version"))} of the format of records, and this program reads '
                 f'versions up to {VERSION}: use a release of mmfasternet that fits the file'
             )
         try:
@@ -61,7 +71,7 @@ class Records:
         except ValueError as error:
             raise UserError(f'{path}: "machine": {error}') from error
         if not isinstance(document.get('records'), list):
-            raise UserError(f'{path}: "records" should be a list, but is {document.get("records")!r}')
+            raise UserError(f'{path}: "records" should be a list, but is {shown(document.get("records"))}')
         try:
             document = upgrade(document)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -73,31 +83,35 @@ class Records:
                 check_record(record)
             except ValueError as error:
                 name = record.get('row', '?') if isinstance(record, dict) else '?'
-                raise UserError(f'{path}: record {index} ({name!r}): {error}') from error
+                raise UserError(f'{path}: record {index} ({shown(name)}): {error}') from error
         return cls(document['machine'], path, document['records'])
 
     @classmethod
-    def open(cls, path: str | Path, device: str = 'cpu') -> 'Records':
+    def open(cls, path: str | Path, device: str = 'cpu', any_machine: bool = False) -> 'Records':
         """Open a file to add what is measured on this machine; a missing one is created at once.
 
         Args:
             path: The file.
             device: Where models run, such as 'cpu' or 'cuda:0'. Defaults to 'cpu'.
+            any_machine: Whether the file may be of another machine, since nothing will be measured. Defaults to False.
 
         Returns:
             The records.
 
         Raises:
-            UserError: If it can't be read or written, or belongs to another machine.
+            UserError: If it can't be read or written, another process writes it, or it belongs to another machine.
         """
         machine = describe_machine(device)
+        records = cls(machine, path)
+        # Before it is read, so that nobody adds to it in between.
+        records._take_lock()
         if not Path(path).exists():
-            records = cls(machine, path)
             # At once, so that a file that can't be written is an error before the first measurement.
             records.save()
             return records
-        records = cls.read(path)
-        if records.machine['id'] != machine['id']:
+        found = cls.read(path)
+        records.machine, records.records = found.machine, found.records
+        if not any_machine and records.machine['id'] != machine['id']:
             raise UserError(
                 f'{path} was taken on another machine, or with other packages ({records.machine["label"]}; this is '
                 f'{machine["label"]}). Write to another file; `mmfasternet compare` takes both'
@@ -114,8 +128,12 @@ class Records:
         Returns:
             The records, in their order.
         """
-        wanted = dict(where, kind=kind)
-        return [record for record in self.records if all(record.get(key) == value for key, value in wanted.items())]
+        wanted = without_secrets(dict(where, kind=kind))
+        return [
+            record
+            for record in self.records
+            if all(without_secrets(record.get(key)) == value for key, value in wanted.items())
+        ]
 
     def find(self, kind: str, row: str, **where: Any) -> dict | None:
         """The record of a measurement, if there is one.
@@ -133,6 +151,9 @@ class Records:
     def add(self, record: dict) -> dict:
         """Add a record, or replace that of the same measurement, with its date, commit and command, and save the file.
 
+        What others must not know is left out, see
+        :func:`~mmfasternet.benchmark.records.private.without_secrets`.
+
         Args:
             record: Everything that its kind asks for except date, commit and command.
 
@@ -141,9 +162,9 @@ class Records:
 
         Raises:
             ValueError: If a field is missing or impossible.
-            UserError: If the file can't be written.
+            UserError: If the file can't be written, or another process writes it.
         """
-        record = {**record, **provenance()}
+        record = without_secrets({**record, **provenance()})
         check_record(record)
         same = {key: record.get(key) for key in KINDS[record['kind']].identity}
         old = self.find(record['kind'], record['row'], **same)
@@ -158,10 +179,36 @@ class Records:
         """Write the file, completely or not at all.
 
         Raises:
-            UserError: If it can't be written.
+            UserError: If it can't be written, or another process writes it.
         """
         if self.path is not None:
+            self._take_lock()
             write_json(self.path, dict(format=FORMAT, version=VERSION, machine=self.machine, records=self.records))
+
+    def _take_lock(self) -> None:
+        path = self.path.resolve()
+        self._lock = _LOCKS.get(path) or _Lock(path)
+        _LOCKS[path] = self._lock
+
+
+class _Lock:
+    """The lock of a file of records, held until the object is gone."""
+
+    def __init__(self, path: Path) -> None:
+        file = exclusive(path.with_name(f'.{path.name}.lock'), f'adds to {path}')
+        weakref.finalize(self, file.close)
+
+
+# File → its lock, as long as this process has records of it.
+_LOCKS: weakref.WeakValueDictionary[Path, _Lock] = weakref.WeakValueDictionary()
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie in each other on more levels."""
+    if not isinstance(value, (dict, list)):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def read_json(path: str | Path) -> Any:
@@ -178,7 +225,7 @@ def read_json(path: str | Path) -> Any:
 
     Example:
         >>> from mmfasternet.files import write_json
-        >>> path = write_json('example.json', dict(a=1))
+            >>> path = write_json('example.json', dict(a=1))
         >>> read_json('example.json')
         {'a': 1}
     """

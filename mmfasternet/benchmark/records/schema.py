@@ -3,12 +3,12 @@
 Records are checked against this schema, and docs/records.md is generated from it.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-__all__ = ['FORMAT', 'KINDS', 'SCOPES', 'VERSION', 'check_machine', 'check_record', 'schema_page']
+__all__ = ['FORMAT', 'KINDS', 'SCOPES', 'VERSION', 'check_machine', 'check_record', 'schema_page', 'shown']
 
 FORMAT, VERSION = 'mmfasternet-records', 3
 SCOPES = ('backbone', 'detector', 'end2end')
@@ -22,8 +22,23 @@ class _Check:
     holds: Callable[[Any], bool]
 
 
+def _is_parts(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else [None]
+    return all(isinstance(part, dict) and all(map(_is_number, part.values())) for part in parts)
+
+
+def _is_curves(value: Any) -> bool:
+    pairs = partial(_is_list, length=2, holds=_is_number)
+    return isinstance(value, dict) and all(_is_list(curve, None, pairs) for curve in value.values())
+
+
+# No figure is beyond these; numbers that are break axes and digits.
+_LARGEST, _SMALLEST = 1e18, 1e-12
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared as it is, since an integer may be too large for a float; NaN is below nothing.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _is_text(value: Any) -> bool:
@@ -31,11 +46,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
 def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
+    return _is_number(value) and value > _SMALLEST
 
 
 def _is_list(value: Any, length: int | None, holds: Callable[[Any], bool]) -> bool:
@@ -48,7 +63,18 @@ _COUNT = _Check('an integer, 0 or more', _is_count)
 _POSITIVE = _Check('a number above 0', _is_positive)
 _POSITIVE_OR_MISSING = _Check('a number above 0, or missing', lambda value: value is None or _is_positive(value))
 _PERCENT = _Check('percent points from 0 to 100', lambda value: _is_number(value) and 0 <= value <= 100)
+_PERCENTS = _Check(
+    'two of percent points, or missing',
+    lambda value: value is None or _is_list(value, 2, lambda item: _is_number(item) and 0 <= item <= 100),
+)
+_NUMBER_OR_MISSING = _Check('a number, or missing', lambda value: value is None or _is_number(value))
+_COUNT_OR_MISSING = _Check('an integer, 0 or more, or missing', lambda value: value is None or _is_count(value))
+_TEXT_OR_MISSING = _Check('a text, or missing', lambda value: value is None or isinstance(value, str))
+_OBJECT_OR_MISSING = _Check('an object, or missing', lambda value: value is None or isinstance(value, dict))
 _SHAPE = _Check('height and width', lambda value: _is_list(value, 2, _is_count))
+_SHAPE_OR_MISSING = _Check('height and width, or missing', lambda value: value is None or _is_list(value, 2, _is_count))
+_CURVES = _Check('an object of lists of pairs of numbers, or missing', lambda value: value is None or _is_curves(value))
+_PARTS = _Check('an object of objects of numbers, or missing', lambda value: value is None or _is_parts(value))
 _QUARTILES = _Check('two numbers above 0', lambda value: _is_list(value, 2, _is_positive))
 _TEXTS = _Check('a list of texts', lambda value: _is_list(value, None, _is_text))
 _OBJECT = _Check('an object', lambda value: isinstance(value, dict))
@@ -117,17 +143,18 @@ KINDS = {
     'complexity': _Kind(
         'Parameters and FLOPs of a detector or segmentor.',
         (
-            _Field('shape', 'pixels', 'height and width of the image'),
+            _Field('shape', 'pixels', 'height and width of the image', _SHAPE),
             _Field('params trainable', '1', 'all parameters; those that training changes', _COUNT),
             _Field('flops_full', 'multiply-adds', 'every operator that multiplies and adds', _COUNT),
             _Field('flops_paper', 'multiply-adds', 'as the FasterNet paper counts', _COUNT),
-            _Field('activations', 'elements', 'outputs of convolutions and matrix products'),
+            _Field('activations', 'elements', 'outputs of convolutions and matrix products', _NUMBER_OR_MISSING),
             _Field(
                 'parts',
                 '',
                 'the same per part: `backbone`, `neck`, then `rpn`, `box_head` and `mask_head` of a two-stage '
                 'detector, `head` of a one-stage detector, `transformer` of a DETR, or `decode_head` and '
                 '`auxiliary_head` of a segmentor',
+                _PARTS,
             ),
         ),
         ('shape',),
@@ -135,7 +162,7 @@ KINDS = {
     'classifier': _Kind(
         'Parameters and FLOPs of a classifier.',
         (
-            _Field('shape', 'pixels', 'height and width of the image'),
+            _Field('shape', 'pixels', 'height and width of the image', _SHAPE),
             _Field('params flops', '1, multiply-adds', 'of the complete classifier', _COUNT),
             _Field('params_conv_fc flops_conv_fc', '1, multiply-adds', 'without its norms', _COUNT),
         ),
@@ -166,7 +193,7 @@ KINDS = {
                 _TEXT,
             ),
             _Field('compile_mode', '', "torch.compile's, null for its default and for other backends", _TEXT_OR_NULL),
-            _Field('compile_s', 's', 'what torch.compile took, with its first three runs'),
+            _Field('compile_s', 's', 'what torch.compile took, with its first three runs', _NUMBER_OR_MISSING),
             _Field('provider', '', "ONNX Runtime's execution provider where one was named, else null", _TEXT_OR_NULL),
             _Field(
                 'precision',
@@ -196,28 +223,39 @@ KINDS = {
                 '`max_difference`; another precision than asked for is not recorded. Older records lack it',
                 _TEXT_OR_NULL,
             ),
-            _Field('weight_bits', '1', 'int8: bits of a weight; 8 in older records, which lack it'),
-            _Field('device', '', '`cpu` or a GPU such as `cuda:0`'),
+            _Field('weight_bits', '1', 'int8: bits of a weight; 8 in older records, which lack it', _NUMBER_OR_MISSING),
+            _Field('device', '', '`cpu` or a GPU such as `cuda:0`', _TEXT_OR_MISSING),
             _Field('threads', '1', 'of torch, or of the runtime, on the CPU', _COUNT),
             _Field('batch', '1', 'images at once', _COUNT),
-            _Field('checkpoint input', '', 'the weights, null if random; the image, or `noise`'),
+            _Field('checkpoint input', '', 'the weights, null if random; the image, or `noise`', _TEXT_OR_MISSING),
             _Field('shape', 'pixels', 'height and width of the image', _SHAPE),
-            _Field('padded', 'pixels', 'height and width of the tensor that the image lies in'),
+            _Field('padded', 'pixels', 'height and width of the tensor that the image lies in', _SHAPE_OR_MISSING),
             *_LATENCIES,
-            _Field('detections', '1', 'of one image; null where the scope has none'),
-            _Field('folded', '1', 'batch norms folded into their neighbours'),
+            _Field('detections', '1', 'of one image; null where the scope has none', _NUMBER_OR_MISSING),
+            _Field('folded', '1', 'batch norms folded into their neighbours', _NUMBER_OR_MISSING),
             _Field(
                 'max_difference',
                 '1',
                 "largest difference from the reference path's feature maps in eager fp32 over the largest value of "
                 'the map; null for the reference path itself. Allowed: 1e-4 in fp32, 5e-3 in tf32, 2e-2 in fp16, 8e-2 '
                 'in bf16',
+                _NUMBER_OR_MISSING,
             ),
-            _Field('peak_mib', 'MiB', 'on a GPU: the most memory that a run holds, beyond weights and image'),
+            _Field(
+                'peak_mib',
+                'MiB',
+                'on a GPU: the most memory that a run holds, beyond weights and image',
+                _NUMBER_OR_MISSING,
+            ),
             _Field('cudnn_benchmark', '', 'on a GPU: true, cuDNN chose its algorithms by trying them'),
-            _Field('arch contender', '', '`make engines`: the variant, and what runs it'),
-            _Field('flops', 'multiply-adds', '`make engines`: of the backbone'),
-            _Field('peak_gmacs', 'GMAC/s', '`make engines`: the fastest large matrix product between the rounds'),
+            _Field('arch contender', '', '`make engines`: the variant, and what runs it', _TEXT_OR_MISSING),
+            _Field('flops', 'multiply-adds', '`make engines`: of the backbone', _NUMBER_OR_MISSING),
+            _Field(
+                'peak_gmacs',
+                'GMAC/s',
+                '`make engines`: the fastest large matrix product between the rounds',
+                _NUMBER_OR_MISSING,
+            ),
         ),
         (
             *(
@@ -238,15 +276,21 @@ KINDS = {
         'Box and mask AP of a detector.',
         (
             _Field('box_ap mask_ap', 'percent points', 'with `…50` and `…75` where the test gave them', _PERCENT),
-            _Field('dataset checkpoint source', '', 'what was tested on what, null if unknown; the file of the test'),
-            _Field('contender', '', '`tools/benchmark/ops.py`: whose operators were tested'),
-            _Field('seed epochs', '1', 'compare-trained: of the training'),
-            _Field('options', '', 'compare-trained: what overrode its config, null if nothing did'),
+            _Field(
+                'dataset checkpoint source',
+                '',
+                'what was tested on what, null if unknown; the file of the test',
+                _TEXT_OR_MISSING,
+            ),
+            _Field('contender', '', '`tools/benchmark/ops.py`: whose operators were tested', _TEXT_OR_MISSING),
+            _Field('seed epochs', '1', 'compare-trained: of the training', _COUNT_OR_MISSING),
+            _Field('options', '', 'compare-trained: what overrode its config, null if nothing did', _OBJECT_OR_MISSING),
             _Field(
                 'curves',
                 '',
                 'compare-trained: `loss`, pairs of iteration and training loss, and `box_ap` and `mask_ap`, pairs of '
                 'epoch and percent points on the validation data',
+                _CURVES,
             ),
         ),
         ('dataset', 'checkpoint', 'seed', 'contender'),
@@ -263,7 +307,9 @@ KINDS = {
     'training': _Kind(
         'What a training step of a backbone costs.',
         (
-            _Field('arch contender', '', 'the variant, and whose implementation or which recomputation'),
+            _Field(
+                'arch contender', '', 'the variant, and whose implementation or which recomputation', _TEXT_OR_MISSING
+            ),
             _Field('shape batch threads', 'pixels, 1, 1', 'the images, and threads of torch'),
             _Field('device', '', '`cpu` or a GPU such as `cuda:0`', _TEXT),
             _Field('precision', '', '`fp32`, `tf32`, or `fp16` or `bf16` by autocast', _TEXT),
@@ -334,16 +380,36 @@ _COMMON = (
     _Field('kind', '', 'one of the kinds below', _KIND),
     _Field('row', '', "the name in the list of rows, or the config's own", _TEXT),
     _Field('label', '', 'what tables and plots call it', _TEXT),
-    _Field('family config', '', 'of a backbone that is compared: the family whose colour it has, and its config'),
+    _Field(
+        'family config',
+        '',
+        'of a backbone that is compared: the family whose colour it has, and its config',
+        _TEXT_OR_MISSING,
+    ),
     _Field('date', '', 'UTC', _TEXT),
-    _Field('commit', '', 'of this repository, followed by `+` if the code differed from it; null outside a clone'),
-    _Field('command', '', 'what was run'),
+    _Field(
+        'commit',
+        '',
+        'of this repository, followed by `+` if the code differed from it; null outside a clone',
+        _TEXT_OR_MISSING,
+    ),
+    _Field('command', '', 'what was run', _TEXT_OR_MISSING),
 )
+
+
+# What a report adds to an AP, the range of its seeds, and draws wherever it finds it.
+_RANGES = (_Field('box_range mask_range', 'percent points', 'lowest and highest', _PERCENTS),)
+
+
+def shown(value: Any) -> str:
+    """A value of a file for a message: without control characters, in a line."""
+    text = repr(value)
+    return text if len(text) <= 200 else f'{text[:200]}…'
 
 
 def check_record(record: Any) -> None:
     """Make sure that a record has what its kind asks for."""
-    _check_fields(record, _COMMON)
+    _check_fields(record, (*_COMMON, *_RANGES))
     _check_fields(record, KINDS[record['kind']].fields)
 
 
@@ -354,11 +420,11 @@ def check_machine(machine: Any) -> None:
 
 def _check_fields(entry: Any, fields: tuple[_Field, ...]) -> None:
     if not isinstance(entry, dict):
-        raise ValueError(f'should be an object, but is {entry!r}')
+        raise ValueError(f'should be an object, but is {shown(entry)}')
     for field in fields:
         for name in field.names.split():
             if field.check and not field.check.holds(entry.get(name)):
-                raise ValueError(f'"{name}" should be {field.check.expected}, but is {entry.get(name)!r}')
+                raise ValueError(f'"{name}" should be {field.check.expected}, but is {shown(entry.get(name))}')
 
 
 _PAGE = """# Records
