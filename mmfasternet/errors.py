@@ -22,4 +22,5 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f'error: {error}')
+        # Names of files and what they hold must not control the terminal.
+        sys.exit('error: ' + ''.join(c if c.isprintable() or c == '\n' else repr(c)[1:-1] for c in str(error)))

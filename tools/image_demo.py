@@ -1,11 +1,13 @@
 """Detect objects in an image or a folder of images: draw them, and write them in COCO's format."""
 
 import argparse
+import sys
 
 from mmfasternet.datasets import find_images
 from mmfasternet.engine.config import load_config
 from mmfasternet.engine.ops import provide_ops
 from mmfasternet.engine.options import add_cfg_options
+from mmfasternet.engine.processes import end_on_signals
 from mmfasternet.errors import UserError, exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
@@ -38,10 +40,16 @@ def main() -> None:
             'for a classifier, `mmfasternet test --cfg-options default_hooks.visualization.enable=True`'
         )
     images = find_images(args.inputs)
-    path = predict_images(cfg, args.checkpoint, images, args.out_dir, args.score_thr, args.batch_size, args.device)
-    print(f'{len(images)} drawn images in {args.out_dir}/vis, detections in {path}')
+    left_out = predict_images(cfg, args.checkpoint, images, args.out_dir, args.score_thr, args.batch_size, args.device)
+    done = len(images) - len(left_out)
+    print(f'{done} drawn images in {args.out_dir}/vis, detections in {args.out_dir}/predictions.json')
+    if left_out:
+        raise UserError('\n- '.join([f'{len(left_out)} of {len(images)} images are left out:', *left_out.values()]))
 
 
 if __name__ == '__main__':
-    with exit_on_user_error():
-        main()
+    try:
+        with exit_on_user_error(), end_on_signals():
+            main()
+    except KeyboardInterrupt:
+        sys.exit('interrupted; what was found until then is in predictions.json')

@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from rich.progress import track
 from torch import nn
 
-from mmfasternet.datasets import draw_scene, find_images
+from mmfasternet.datasets import draw_scene, find_images, read_image
 from mmfasternet.engine.build import build_model, load_model
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
@@ -244,7 +244,8 @@ def _calibration_images(cfg: Config, model: nn.Module, part: str, source: str | 
     with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope')):
         pipeline = Compose(steps)
     images = []
-    for path in list(find_images(source))[:_CALIBRATION]:
+    for path in find_images(source)[:_CALIBRATION]:
+        read_image(path)  # an unreadable one is one message
         image = torch.from_numpy(pipeline(dict(img_path=str(path)))['img']).permute(2, 0, 1)
         if part == 'detector':
             # mmdet's pipelines load blue, green, red.

@@ -133,7 +133,8 @@ def test_find_images_names_what_is_wrong(tmp_path):
         find_images(tmp_path)
     (tmp_path / 'broken.png').write_bytes(b'no image')
     with pytest.raises(UserError, match='broken.png cannot be read as an image'):
-        find_images(tmp_path)
+        find_images(tmp_path / 'broken.png')
+    assert find_images(tmp_path) == [tmp_path / 'broken.png']
 
 
 def run_here(tool: Path, *arguments: object) -> None:

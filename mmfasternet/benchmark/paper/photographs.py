@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mmfasternet.datasets import find_images
+from mmfasternet.datasets import find_images, open_image
 from mmfasternet.errors import UserError
 
 __all__ = ['photographs', 'read_square']
@@ -35,7 +35,7 @@ def photographs(images: str | Path | None = None) -> list[Path]:
         ['astronaut', 'chelsea']
     """
     if images is not None:
-        return list(find_images(images))
+        return find_images(images)
     if find_spec('skimage') is None:
         raise UserError(
             'the photographs come with scikit-image, which is not installed: pip install scikit-image, or give a '
@@ -50,6 +50,6 @@ def read_square(paths: Iterable[Path], pixels: int) -> Tensor:
     """Read images, each cropped to its central square and resized: RGB of shape (N, 3, pixels, pixels), uint8."""
     squares = []
     for path in paths:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             squares.append(np.asarray(ImageOps.fit(image.convert('RGB'), (pixels, pixels), Image.Resampling.BICUBIC)))
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()

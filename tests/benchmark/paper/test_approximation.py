@@ -100,7 +100,7 @@ def plan(tmp_path) -> Plan:
     (tmp_path / 'images').mkdir()
     for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)):
         Image.fromarray(pixels).save(tmp_path / f'images/{index}.png')
-    return Plan(list(find_images(tmp_path / 'images')), seeds=(0, 1), pixels=32, epochs=1)
+    return Plan(find_images(tmp_path / 'images'), seeds=(0, 1), pixels=32, epochs=1)
 
 
 def test_first_convs():
