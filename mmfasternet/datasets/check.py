@@ -1,15 +1,14 @@
 """Checks of the data that a config names, made before training starts rather than in the middle of it."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from PIL import Image
 
-from mmfasternet.errors import UserError
+from .annotations import DataError, check_annotations, read_annotations
+from .images import open_image
 
 __all__ = ['DataError', 'check_dataset_config', 'check_images', 'explain_empty']
 
@@ -17,18 +16,15 @@ __all__ = ['DataError', 'check_dataset_config', 'check_images', 'explain_empty']
 _SAMPLES = 50
 
 
-class DataError(UserError):
-    """A data set is not where its config says, or its annotations don't match its images."""
-
-
 def check_dataset_config(cfg: dict) -> None:
-    """Make sure that the annotation file and the folders of images and semantic maps of a data set exist.
+    """Make sure that the files and folders of a data set exist, and that the values of COCO annotations are possible.
 
     Args:
         cfg: The data set's config, which may wrap others (``dataset`` or ``datasets``).
 
     Raises:
-        DataError: If one of them does not exist.
+        DataError: If one of them does not exist, or a value is impossible, see
+            :func:`~mmfasternet.datasets.annotations.check_annotations`.
 
     Example:
         >>> check_dataset_config(dict(type='RepeatDataset', dataset=dict(type='CocoDataset')))
@@ -50,6 +46,8 @@ def check_dataset_config(cfg: dict) -> None:
                 'detectors, MMDET_DATASETS=FOLDER. The demo (`mmfasternet demo`, or `make demo` in a '
                 'clone) generates its data and needs no download.'
             )
+        if str(leaf.get('ann_file') or '').endswith('.json'):
+            check_annotations(Path(root, leaf['ann_file']), _is_coco(leaf))
 
 
 def explain_empty(cfg: dict) -> None:
@@ -69,13 +67,15 @@ def explain_empty(cfg: dict) -> None:
         path = Path(leaf.get('data_root') or '', leaf.get('ann_file') or '')
         if path.suffix != '.json':
             continue
-        coco = json.loads(path.read_text())
-        names = {category['id']: category['name'] for category in coco.get('categories', [])}
-        used = {names.get(annotation['category_id']) for annotation in coco.get('annotations', [])}
+        names = check_annotations(path, _is_coco(leaf))
+        if not names:
+            continue
+        annotations = read_annotations(path)['annotations']
+        used = {names.get(annotation.get('category_id')) for annotation in annotations}
         classes = (leaf.get('metainfo') or {}).get('classes') or tuple(names.values())
         if not used & set(classes):
             raise DataError(
-                f'{path} leaves no image: it has {len(coco.get("annotations", []))} annotations, and none of the '
+                f'{path} leaves no image: it has {len(annotations)} annotations, and none of the '
                 f'classes {tuple(classes)}; its categories are {tuple(names.values())}'
             )
 
@@ -138,10 +138,9 @@ def _check_order(dataset: BaseDataset, classes: Sequence[str]) -> None:
     path = Path(dataset.ann_file)
     if not hasattr(dataset, 'cat_ids') or path.suffix != '.json' or not path.is_file():
         return
-    content = path.read_text()
-    # The categories alone, since parsing a large file takes a minute.
-    start = content.index('[', content.rindex('"categories"'))
-    names = {category['id']: category['name'] for category in json.JSONDecoder().raw_decode(content, start)[0]}
+    names = check_annotations(path, _is_coco(dict(type=type(dataset))))
+    if not names:
+        return
     numbered = tuple(names[number] for number in dataset.cat_ids)
     if numbered != tuple(classes) and set(numbered) == set(classes):
         raise DataError(
@@ -156,7 +155,7 @@ def _check_image(ann_file: str, info: dict) -> None:
         raise DataError(f'{ann_file} names the image {path}, which does not exist; is data_prefix the right folder?')
     if 'width' not in info:
         return
-    with Image.open(path) as image:
+    with open_image(path) as image:
         size = image.size
         turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: width and height are swapped
     named = (info['width'], info['height'])
@@ -174,7 +173,7 @@ def _check_map(info: dict, num_classes: int) -> None:
             f'the image {source} has no semantic map {path}; set data_prefix and seg_map_suffix of the data set to the '
             'folder and the ending of its maps'
         )
-    with Image.open(source) as image, Image.open(path) as mapped:
+    with open_image(source) as image, open_image(path) as mapped:
         if mapped.size != image.size:
             raise DataError(
                 f'{path} has width and height {mapped.size}, but its image {source} has {image.size}: the maps were '
@@ -193,6 +192,12 @@ def _check_map(info: dict, num_classes: int) -> None:
             f'{path} has class number {highest}, but the {num_classes} classes of the data set end at {last}; '
             'set metainfo=dict(classes=...) or reduce_zero_label, or convert the maps'
         )
+
+
+def _is_coco(leaf: dict) -> bool:
+    """Whether mmdet reads its annotations as COCO's; other data sets have JSON files of other formats."""
+    kind = leaf.get('type')
+    return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).endswith('CocoDataset')
 
 
 def _leaves(cfg: dict) -> Iterator[dict]:

@@ -8,9 +8,11 @@ from mmdet.datasets import CocoDataset
 from mmengine.registry import RUNNERS
 from PIL import Image
 
+from mmfasternet.datasets import annotations
 from mmfasternet.datasets.check import DataError, check_dataset_config, check_images
 from mmfasternet.datasets.shapes import CLASSES
 from mmfasternet.engine.config import load_config
+from mmfasternet.errors import UserError
 
 
 @pytest.fixture
@@ -96,3 +98,112 @@ def test_data_without_objects(own, tiny_config):
     runner = RUNNERS.build(load_config(tiny_config, options))
     with pytest.raises(DataError, match='leaves no image: it has 0 annotations, and none of the classes'):
         runner.train()
+
+
+INF, NAN = float('inf'), float('nan')
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('bbox', [5, 5, INF, 20], 'annotation 1: "bbox" must be four finite numbers, but is .*inf'),
+        ('bbox', [NAN, 5, 20, 20], 'annotation 1: "bbox" must be four finite numbers, but is .*nan'),
+        ('bbox', [5, 5, 20], '"bbox" must be four finite numbers'),
+        ('bbox', ['5', 5, 20, 20], '"bbox" must be four finite numbers'),
+        ('bbox', [5, 5, 10**400, 20], '"bbox" must be'),
+        ('bbox', None, '"bbox" must be four finite numbers, but is None'),
+        ('bbox', [5, 5, -20, 20], 'a box in an image of 128 × 96 pixels, but is'),
+        ('bbox', [5, 5, 1e6, 20], 'a box in an image of 128 × 96 pixels'),
+        ('segmentation', [[-1e9, -1e9, 1e9, 1e9, 5, 5]], 'polygons in an image of 128 × 96 pixels'),
+        ('segmentation', [[NAN, 1, 2, 3, 4, 5]], 'polygons of finite numbers'),
+        ('segmentation', [['a', 1, 2, 3, 4, 5]], 'polygons of finite numbers'),
+        ('segmentation', 'abc', 'polygons or run lengths'),
+        ('segmentation', dict(size=[96, 127], counts='x'), r'of the size \[96, 128\] of its image'),
+        ('segmentation', dict(size=[96, 128], counts=[5, 10**9]), 'run lengths of all pixels'),
+        ('segmentation', dict(size=[96, 128], counts=[96 * 128 + 1, -1]), 'run lengths of all pixels'),
+        ('area', NAN, '"area" must be a finite number, 0 or more, but is nan'),
+        ('iscrowd', 'no', '"iscrowd" must be 0 or 1'),
+        ('image_id', 999, '"image_id" must be an id that the file has, but is 999'),
+        ('category_id', [1], '"category_id" must be an id that the file has'),
+        ('id', 2, 'two entries have the annotation id 2'),
+        ('id', None, 'annotation 0 of the list must be an object with an id'),
+    ],
+)
+def test_impossible_values_are_named(own, key, value, message):
+    path = own / 'annotations/instances_train.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0][key] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f'instances_train.json: .*{message}'):
+        check_dataset_config(dict(type='RepeatDataset', dataset=dataset_config(own)))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('bbox', [-3.5, 90, 140, 30]),  # across the border
+        ('bbox', [5, 5, 0, 20]),  # COCO itself has a few, which mmdet leaves out
+        ('segmentation', []),
+        ('segmentation', [[1, 2, 3, 4]]),
+        ('segmentation', [[-2, -2, 130, -2, 130, 99]]),
+        ('segmentation', dict(size=[96, 128], counts=[96 * 128])),
+        ('attributes', {'categories': 5}),
+    ],
+)
+def test_unusual_values_pass(own, key, value):
+    path = own / 'annotations/instances_train.json'
+    content = json.loads(path.read_text())
+    content['annotations'][-1][key] = value
+    path.write_text(json.dumps(content))
+    check_dataset_config(dataset_config(own))
+    check_images(build(own))
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('{"images": [', 'is not JSON, or was cut off'),
+        ('[' * 100_000, 'is not JSON'),
+        ('[]', "is not in COCO's format"),
+        ('{"images": [], "annotations": {}, "categories": []}', "is not in COCO's format"),
+        ('{"images": [7], "annotations": [], "categories": []}', 'image 0 of the list must be an object'),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', '"name" must be a text, but is missing'),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "width": "8", "height": 1}], "annotations": [], "categories": []}',
+            '"width" must be a number of pixels',
+        ),
+    ],
+)
+def test_a_file_of_another_format(own, text, message):
+    (own / 'annotations/instances_train.json').write_text(text)
+    with pytest.raises(DataError, match=message):
+        check_dataset_config(dataset_config(own))
+
+
+def test_json_of_other_data_sets_passes(own):
+    """Such as mmpretrain's, or the captions and panoptic segments of COCO."""
+    path = own / 'annotations/instances_train.json'
+    captions = dict(images=[dict(id=1, file_name='a')], annotations=[dict(id=1, caption='x')], categories=[])
+    for content in (dict(metainfo={}, data_list=[]), [], captions):
+        path.write_text(json.dumps(content))
+        check_dataset_config(dataset_config(own, type='OtherDataset'))
+
+
+def test_a_file_is_parsed_once(own, monkeypatch):
+    read = []
+    real = annotations.read_annotations
+    monkeypatch.setattr(annotations, 'read_annotations', lambda path: (read.append(path), real(path))[1])
+    check_dataset_config(dataset_config(own))
+    check_images(build(own))
+    assert len(read) == 1
+
+
+def test_images_beyond_the_limit_of_pil(own, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    check_images(build(own))
+
+
+def test_an_image_that_is_cut_off_in_its_header(own):
+    (own / 'train/000001.png').write_bytes(b'\x89PNG')
+    with pytest.raises(UserError, match='000001.png cannot be read as an image'):
+        check_images(build(own))
