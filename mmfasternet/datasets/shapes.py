@@ -517,10 +517,15 @@ def _made_with(root: Path) -> dict:
     """The parameters that a data set was made with, or an error if it is not as it was made."""
     try:
         manifest = json.loads((root / MANIFEST).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError, RecursionError):
         manifest = {}
     if not isinstance(manifest, dict) or 'parameters' not in manifest:
         raise UserError(f'{root} was not made here, since it has no valid {MANIFEST}; choose another folder')
-    if manifest.get('sha256') != _checksum(root):
-        raise UserError(f'{root} has changed since it was made; remove it, so that it is made again, or choose another')
+    # The checksum is over files: a link or an empty folder is somebody else's.
+    others = [path for path in root.rglob('*') if path.is_symlink() or (path.is_dir() and not any(path.iterdir()))]
+    if others or manifest.get('sha256') != _checksum(root):
+        raise UserError(
+            f'{root} has changed since it was made, or has files of yours: move them, and remove it, so that it is made '
+            'again, or choose another folder'
+        )
     return manifest['parameters']

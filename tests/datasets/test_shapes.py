@@ -165,6 +165,9 @@ def test_reused_when_complete_and_replaced_for_other_parameters(tmp_path):
         lambda root: (root / 'train/shapes.json').write_text('precious'),
         lambda root: (root / 'annotations/instances_val.json').write_text('corrected by hand'),
         lambda root: (root / 'semantic/val/000002.png').unlink(),
+        lambda root: (root / 'mine').mkdir(),
+        lambda root: (root / 'mine').symlink_to(root.parent),
+        lambda root: (root / 'mine').symlink_to('nowhere'),
     ],
 )
 def test_nothing_is_deleted_that_was_not_made_here(tmp_path, change):
@@ -172,7 +175,7 @@ def test_nothing_is_deleted_that_was_not_made_here(tmp_path, change):
     change(root)
     before = contents(root)
     for parameters in (SMALL, dict(SMALL, seed=1)):
-        with pytest.raises(UserError, match='has changed since it was made; remove it'):
+        with pytest.raises(UserError, match='has changed since it was made.* or choose another'):
             make_shapes(root, **parameters)
     assert contents(root) == before
 
