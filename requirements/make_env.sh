@@ -32,6 +32,9 @@ project=$(part_of "$PWD" setup.py mmfasternet/version.py)
 has() { grep -qxF "$1" "$stamp" 2>/dev/null; }
 add() { echo "$1" >>"$stamp"; }
 
+# What venv, pip and the packages put into it; and make_ops.sh, if it was killed.
+parts_of_venv='bin|include|lib|lib64|share|etc|man|src|doc|pyvenv\.cfg|\.gitignore|\.cache|\.lock|mmfasternet-packages|mmcv\..*'
+
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 has_packages() { has "$packages" && [ -n "$(version_of "$venv/bin/python")" ] && has_chosen_python; }
 has_chosen_python() { [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$venv/bin/python")" ]; }
@@ -76,6 +79,10 @@ make_packages() {
     if [ -e "$venv" ]; then
         [ -e "$stamp" ] || [ -z "$(ls -A "$venv")" ] ||
             fail "$venv was not made by this script: name another VENV, or remove it"
+        # Nothing of the user's own goes with it.
+        local others
+        others=$(ls -A "$venv" | grep -vxE "$parts_of_venv" | tr '\n' ' ' || true)
+        [ -z "$others" ] || fail "$venv is out of date, and has files of yours (${others% }): move them elsewhere"
         step 'removing the old environment, whose pins or Python differ' rm -rf "$venv"
     fi
     local torch_from=()

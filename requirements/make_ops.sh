@@ -47,10 +47,9 @@ build() {
 
 # Leaves in `cache` a wheel built now, unless it holds one already.
 make_wheel() {
-    local work=$venv/mmcv
+    local work
     mkdir -p "$cache"
-    rm -rf "$work"
-    mkdir "$work"
+    work=$(mktemp -d "$venv/mmcv.XXXXXX")
     step 'installing what compiles' pip install --constraint "$lock" ninja setuptools wheel packaging
     step "compiling the operators of $mmcv $version: 3 to 5 minutes on two cores" build "$work"
     wheel=$(basename "$work"/*.whl)
@@ -63,10 +62,13 @@ make_wheel() {
 alone_in "$venv"
 device=$(ask '"cuda" if torch.cuda.is_available() else "cpu"')
 check_prerequisites
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/mmfasternet/torch-$(ask torch.__version__)-$device-$(uname -m)
+# Without a home, as for users that some containers make, the wheel lives as long as the environment.
+cache=${XDG_CACHE_HOME:-${HOME:-$venv}/.cache}/mmfasternet/torch-$(ask torch.__version__)-$device-$(uname -m)
 wheels="$cache/${mmcv//-/_}-$version-$(ask 'sys.implementation.cache_tag.replace("cpython-", "cp")')-*.whl"
 compgen -G "$wheels" >/dev/null || make_wheel
 # mmcv and mmcv-lite write to the same folder.
 [ "$installed" = "$mmcv" ] || step "removing $installed" pip uninstall --yes "$installed"
-step "installing $(basename "$(compgen -G "$wheels")")" pip install --no-deps --force-reinstall "$(compgen -G "$wheels")"
+# Two may fit, if the tag of the platform has changed in between: the last one by name.
+wheel=$(compgen -G "$wheels" | tail -n 1)
+step "installing $(basename "$wheel")" pip install --no-deps --force-reinstall "$wheel"
 "$venv/bin/python" -c 'import torch, mmcv._ext' || fail "the operators that were compiled don't load"

@@ -231,6 +231,18 @@ def test_an_unfit_python_is_refused_by_name(tmp_path):
     assert not machine.venv.exists()
 
 
+def test_files_of_the_users_in_an_environment_are_left_alone(tmp_path):
+    machine = FakeMachine(tmp_path, version='3.11')
+    assert machine.make_env('onedl')[0] == 0
+    (machine.venv / 'thesis.txt').touch()
+    (tmp_path / 'venv.old').mkdir()
+    (tmp_path / 'venv.old/precious').touch()
+    code, printed, asked = machine.make_env('openmmlab')
+    assert code == 1 and 'has files of yours (thesis.txt): move them' in printed and not asked
+    (machine.venv / 'thesis.txt').unlink()
+    assert machine.make_env('openmmlab')[0] == 0 and (tmp_path / 'venv.old/precious').exists()
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     machine = FakeMachine(tmp_path)
     machine.venv.mkdir()

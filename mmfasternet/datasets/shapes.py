@@ -525,7 +525,7 @@ def _made_with(root: Path) -> dict:
     others = [path for path in root.rglob('*') if path.is_symlink() or (path.is_dir() and not any(path.iterdir()))]
     if others or manifest.get('sha256') != _checksum(root):
         raise UserError(
-            f'{root} has changed since it was made, or has files of yours: move them, and remove it, so that it is made '
-            'again, or choose another folder'
+            f'{root} has changed since it was made, or has files of yours: move them and remove it, so that it is '
+            'made again, or choose another folder'
         )
     return manifest['parameters']

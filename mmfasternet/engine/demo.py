@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mmengine
 from mmengine.config import Config
+from rich.markup import escape
 from rich.table import Table
 
 from mmfasternet.datasets import CLASSES, draw_semantic_sheet, draw_sheet, make_shapes
@@ -84,7 +85,7 @@ class Outcome:
         table.add_row('total', f'{sum(self.seconds.values()):.0f} s')
         table.add_section()
         for name, path in self.files.items():
-            table.add_row(name, str(path))
+            table.add_row(name, escape(str(path)))
         return table
 
 

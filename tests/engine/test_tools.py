@@ -344,6 +344,18 @@ def test_dist_train_refuses_what_would_lose_work_or_find_nobody(torchrun, enviro
     assert done.returncode == 1 and done.stderr.startswith(message) and not done.stdout
 
 
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_test.sh'])
+def test_slurm_arguments_are_no_patterns_of_files(tmp_path, monkeypatch, script):
+    fake = tmp_path / 'srun'
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    (tmp_path / '--exclude=node1').touch()
+    environment = dict(PATH=f'{tmp_path}:/usr/bin:/bin', PYTHON='python3', SRUN_ARGS='--exclude=node[1-3]  --qos=a')
+    monkeypatch.chdir(tmp_path)
+    done = run_tool(TOOLS / script, 'gpu', 'job', 'c.py', 'work', **environment)
+    assert {'--exclude=node[1-3]', '--qos=a'} <= set(done.stdout.split())
+
+
 class Opened:
     """What only a trusted checkpoint may build."""
 

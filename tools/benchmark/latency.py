@@ -136,7 +136,8 @@ def latency_table(settings: dict, found: list[dict]) -> Table:
 
 def flag_lines(found: list[dict]) -> list[str]:
     """Why some figures should be taken again."""
-    return [f'* {escape(record["label"])}: {"; ".join(record["flags"])}' for record in found if record['flags']]
+    flagged = ((record['label'], '; '.join(record['flags'])) for record in found if record['flags'])
+    return [f'* {escape(label)}: {escape(reasons)}' for label, reasons in flagged]
 
 
 if __name__ == '__main__':

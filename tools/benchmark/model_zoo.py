@@ -8,8 +8,6 @@ parameters and FLOPs of every config that has a record.
 
 import argparse
 
-import rich
-
 from mmfasternet.benchmark.comparison.generated import generated_files
 from mmfasternet.benchmark.comparison.model_zoo import zoo_page
 from mmfasternet.engine.config import project_root
@@ -38,7 +36,7 @@ def main() -> None:
         results = root / 'docs/results'
         files = generated_files(root, [*sorted(results.glob('*/records.json')), results / 'demo/classifier.json'])
     for path, content in files:
-        rich.print(write_file(path, content.encode()))
+        print(write_file(path, content.encode()))
 
 
 if __name__ == '__main__':

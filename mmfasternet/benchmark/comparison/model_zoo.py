@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from mmfasternet.benchmark.records.records import Records
-from mmfasternet.benchmark.report.markdown import table
+from mmfasternet.benchmark.report.markdown import escape_records, table
 
 __all__ = ['zoo_page']
 
@@ -53,9 +53,9 @@ def zoo_page(files: Iterable[str | Path]) -> str:
         '# Model zoo'
     """
     records: dict[str, dict] = {}
-    for file in map(Records.read, files):
+    for file in map(escape_records, map(Records.read, files)):
         for record in (*file.of_kind('complexity'), *file.of_kind('classifier')):
-            records.setdefault(record['config'], record)
+            records.setdefault(record.get('config') or '', record)
     head = ['config', 'M parameters', 'GFLOPs', 'backbone GFLOPs', 'image']
     sections = []
     for title, prefix in _SECTIONS.items():

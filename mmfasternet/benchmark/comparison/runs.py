@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mmengine.config import Config
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmfasternet.benchmark.published.rows import Row
@@ -224,7 +223,12 @@ def train_in_turn(
     """
     for run in todo:
         run.claim()
-    columns = TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'), TimeElapsedColumn()
+    columns = (
+        TextColumn('{task.description}', markup=False),
+        BarColumn(),
+        TextColumn('{task.percentage:.0f} %'),
+        TimeElapsedColumn(),
+    )
     columns = (*columns, TextColumn('elapsed,'), TimeRemainingColumn(), TextColumn('left'))
     # The estimate looks back over minutes, since iterations of one backbone say little of another's. Once a second: to
     # draw it takes time from the training.
@@ -232,10 +236,10 @@ def train_in_turn(
         done = sum(cost(run) for run in runs if run not in todo)
         task = progress.add_task('', total=sum(map(cost, runs)), completed=done)
         for run in todo:
-            progress.update(task, description=f'training {escape(run.name)}')
+            progress.update(task, description=f'training {run.name}')
             _train(run, lock, partial(_show, progress, task, done, cost(run)))
             if test:
-                progress.update(task, description=f'testing {escape(run.name)}')
+                progress.update(task, description=f'testing {run.name}')
                 _call(run, run.test_command(), run.folder / 'test.log', lock)
             done += cost(run)
             progress.update(task, completed=done)

@@ -114,9 +114,14 @@ def csv_table(report: Report) -> str:
         lines.append(line)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(lines)
+    writer.writerow({key: _cell(key) for key in lines[0]})
+    writer.writerows({key: _cell(value) for key, value in line.items()} for line in lines)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """What a spreadsheet shows as it is: a text that begins like a formula would be computed."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(('=', '+', '-', '@', '\t', '\r')) else value
 
 
 def _sources(rows: Iterable[ReportRow]) -> list[str]:

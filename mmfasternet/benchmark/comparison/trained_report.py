@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from mmfasternet.benchmark.measure.turns import is_tie
 from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.benchmark.report.labels import coordinates
-from mmfasternet.benchmark.report.markdown import bullets, commits, dates, flagged, latency, table
+from mmfasternet.benchmark.report.markdown import bullets, commits, dates, escape_records, flagged, latency, table
 from mmfasternet.benchmark.report.style import encode
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
@@ -105,6 +105,7 @@ def write_trained(records: Records, others: Sequence[Records], out_dir: str | Pa
 
 def trained_page(records: Records, others: Sequence[Records] = ()) -> str:
     """The comparison as Markdown."""
+    records = escape_records(records)
     tested = records.of_kind('ap')
     report = collect([merge_seeds(records)], known=())
     groups = _newest_groups(report)

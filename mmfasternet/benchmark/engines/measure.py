@@ -141,7 +141,9 @@ def measure_engines(plan: Plan, records: Records) -> None:
             ):
                 records.add(record)
                 if record['kind'] == 'lacking':
-                    progress.console.print(f'{record["label"]} is left out: {record["reason"]}', highlight=False)
+                    progress.console.print(
+                        f'{record["label"]} is left out: {record["reason"]}', highlight=False, markup=False
+                    )
             progress.advance(task)
 
 

@@ -18,7 +18,7 @@ from mmfasternet.benchmark.measure.detector import fixed_boxes
 from mmfasternet.benchmark.measure.memory import keep_memory
 from mmfasternet.benchmark.measure.turns import Clock, Contender, is_tie, time_in_turns
 from mmfasternet.benchmark.records import Records
-from mmfasternet.benchmark.report.markdown import bullets, latency, origin, table
+from mmfasternet.benchmark.report.markdown import bullets, escape_records, latency, origin, table
 from mmfasternet.engine.build import build_model, load_model
 from mmfasternet.engine.config import project_root
 from mmfasternet.engine.testing import evaluate
@@ -149,6 +149,7 @@ def write_ops(records: Records, out_dir: str | Path) -> dict[str, Path]:
     Raises:
         UserError: If the file can't be written.
     """
+    records = escape_records(records)
     timed: dict[str, dict[str, dict]] = {}
     for record in records.of_kind('ops'):
         timed.setdefault(record['row'], {})[record['contender']] = record

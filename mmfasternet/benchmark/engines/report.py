@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mmfasternet.benchmark.measure.turns import is_tie
 from mmfasternet.benchmark.records import Records
-from mmfasternet.benchmark.report.markdown import bullets, commits, dates, latency, table
+from mmfasternet.benchmark.report.markdown import bullets, commits, dates, escape_records, latency, table
 from mmfasternet.benchmark.report.style import COLOURS, MARKERS, STYLE, encode
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
@@ -78,6 +78,7 @@ def speedups(records: Records) -> dict[Cell, dict[str, float]]:
 
 def engines_page(records: Records) -> str:
     """The page of the benchmark."""
+    records = escape_records(records)
     cells, ratios, engines = _cells(records), speedups(records), _present(records)
     labels, fp32 = [engine.label for engine in engines], _labels(engines, 'fp32')
     means = {label: geometric_mean(row[label] for row in ratios.values()) for label in labels}

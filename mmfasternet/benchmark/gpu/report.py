@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mmfasternet.benchmark.records import Records
-from mmfasternet.benchmark.report.markdown import bullets, origin
+from mmfasternet.benchmark.report.markdown import bullets, escape_records, origin
 from mmfasternet.benchmark.report.style import COLOURS, MARKERS, STYLE, encode
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
@@ -148,6 +148,7 @@ def gpu_page(records: Records | None) -> str:
         return _UNMEASURED.format(
             against=bullets(speaks_against()), prediction=prediction_section(), published=published_sections()
         )
+    records = escape_records(records)
     cells, rehearsal = cells_of(records), _is_rehearsal(records)
     title, first = 'FasterNet on a GPU', ''
     if rehearsal:

@@ -215,7 +215,9 @@ def measure_latencies(rows: Sequence[Row], protocol: Protocol, records: Records)
                 _add_round(records, row, protocol, scope, turn, dict(contender.figures, detections=detections))
                 times = turn['times_ms']
                 median = statistics.median(times)
-                progress.console.print(f'{row.label} {scope}: {median:.3f} ms, {len(times)} runs', highlight=False)
+                progress.console.print(
+                    f'{row.label} {scope}: {median:.3f} ms, {len(times)} runs', highlight=False, markup=False
+                )
             progress.advance(task)
 
 

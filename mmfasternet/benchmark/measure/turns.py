@@ -319,7 +319,7 @@ def progress_bar() -> Progress:
     Returns:
         rich's progress bar, a context manager.
     """
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn('{task.description}', markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     return Progress(*columns, TextColumn('left:'), TimeRemainingColumn(), console=Console(stderr=True))
 
 

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mmfasternet.benchmark.records import Records
-from mmfasternet.benchmark.report.markdown import bullets, origin
+from mmfasternet.benchmark.report.markdown import bullets, escape_records, origin
 from mmfasternet.benchmark.report.style import STYLE, encode
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
@@ -70,6 +70,7 @@ class Report:
 
     def page(self, records: Records) -> str:
         """The experiment as Markdown."""
+        records = escape_records(records)
         found = list(self.state(records))
         against, others = (bullets(one.text for one in found if one.against == side) for side in (True, False))
         return _PAGE.format(

@@ -5,8 +5,6 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import rich
-
 from mmfasternet.benchmark.records import Records
 from mmfasternet.errors import UserError
 
@@ -64,7 +62,7 @@ def run_command(
     try:
         records = (read or _read_existing)(path) if args.report_only else measure(path)
         for name, file in write(records, out_dir).items():
-            rich.print(f'{name}: {file}')
+            print(f'{name}: {file}')
     except KeyboardInterrupt:
         sys.exit(f'interrupted; the same command resumes where it stopped ({out_dir})')
 

@@ -4,6 +4,7 @@ import html
 import math
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from mmfasternet.benchmark.records import Records
 
@@ -12,6 +13,7 @@ __all__ = [
     'commits',
     'dates',
     'escape_markdown',
+    'escape_records',
     'flagged',
     'latency',
     'milliseconds',
@@ -53,6 +55,35 @@ def escape_markdown(text: str) -> str:
         'a\\\\_b &lt;c&gt;'
     """
     return re.sub(r'([\\`*_|~$\[\]#])', r'\\\1', html.escape(text, quote=False))
+
+
+def escape_records(records: Records) -> Records:
+    """Records of which no text is more than a text, wherever a page puts it: a cell, a sentence, a code span, a link.
+
+    Unlike :func:`escape_markdown`, it leaves ``_`` and ``*`` as they are, so that names still compare equal.
+
+    Args:
+        records: The file.
+
+    Returns:
+        A copy without HTML, links, images, code spans and columns in the texts of the machine and the records.
+
+    Example:
+        >>> escape_records(Records(dict(label='<b>'), records=[dict(label='a|b')])).records
+        [{'label': 'a\\\\|b'}]
+    """
+    return Records(_escaped(records.machine), records=_escaped(records.records))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    line = ''.join(letter if letter.isprintable() else ' ' for letter in value)
+    return re.sub(r'([|`\[\]])', r'\\\1', html.escape(line, quote=False))
 
 
 def dates(records: Iterable[dict]) -> str:
