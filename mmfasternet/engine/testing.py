@@ -76,7 +76,8 @@ def newest_metrics(work_dir: str | Path) -> Path:
     """The metrics of the latest test in a work dir.
 
     Args:
-        work_dir: The work dir of tests; mmengine creates a folder in it for each test, named after the time.
+        work_dir: The work dir of tests; mmengine creates a folder in it for each test, named after the time. The JSON
+            that was written last counts, since an hour comes twice when summer time ends.
 
     Returns:
         The JSON file.
@@ -91,10 +92,10 @@ def newest_metrics(work_dir: str | Path) -> Path:
         >>> newest_metrics('tests').name
         '20260102_120000.json'
     """
-    found = sorted(Path(work_dir).glob('*/*.json'))
+    found = [path for path in Path(work_dir).glob('*/*.json') if path.stem == path.parent.name]
     if not found:
         raise UserError(f'no metrics in {work_dir}: a test leaves them there as TIME/TIME.json')
-    return found[-1]
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _check_out(out: str, segments: bool) -> None:

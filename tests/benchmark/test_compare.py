@@ -1,6 +1,7 @@
 """The comparison with published AP from nothing to the page, on small backbones and small images."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -59,7 +60,12 @@ def test_from_nothing_to_the_page_and_again(undrawn, tmp_path, monkeypatch):
 def test_ap_of_an_earlier_test(tmp_path):
     metrics = {**METRICS, 'coco/bbox_mAP_50': 0.612, 'coco/bbox_mAP_s': -1.0}
     path = write_json(tmp_path / 'run/20260101_000000/20260101_000000.json', metrics)
-    write_json(tmp_path / 'run/20251231_000000/20251231_000000.json', {})
+    # The hour that comes twice: written later under an earlier name. And a folder that is no test.
+    again = write_json(tmp_path / 'run/20251231_235959/20251231_235959.json', metrics)
+    write_json(tmp_path / 'run/zzz/other.json', {})
+    os.utime(path, ns=(1, 1))
+    assert newest_metrics(tmp_path / 'run') == again
+    os.utime(again, ns=(0, 0))
     assert newest_metrics(tmp_path / 'run') == path
     record = Records(dict(id='c0ffee00', label='here'), tmp_path / 'records.json').add(ap_record(ROWS[0], path))
     assert (record['box_ap'], record['box_ap50'], record['mask_ap']) == (32.1, 61.2, 30.1)

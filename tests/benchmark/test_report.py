@@ -11,14 +11,21 @@ import PIL.Image
 import pytest
 from helpers.made_up import CPU, DATE, GPU, ap, complexity, latency, two_machines
 from helpers.markdown import tables
+from helpers.project import ROOT
 
 import mmfasternet.benchmark.comparison
 from mmfasternet.benchmark.comparison.ahead import not_ahead
 from mmfasternet.benchmark.comparison.collect import Ap, Correlation, collect, pareto_front
+from mmfasternet.benchmark.comparison.model_zoo import zoo_page
 from mmfasternet.benchmark.comparison.page import render_page
 from mmfasternet.benchmark.comparison.plots import draw_comparison
 from mmfasternet.benchmark.comparison.report import write_report
 from mmfasternet.benchmark.comparison.tables import comparison_page, csv_table
+from mmfasternet.benchmark.comparison.trained_report import trained_page
+from mmfasternet.benchmark.engines.report import engines_page
+from mmfasternet.benchmark.paper.ablation.report import REPORT as ABLATION
+from mmfasternet.benchmark.paper.operators.report import REPORT as OPERATORS
+from mmfasternet.benchmark.paper.saliency.report import REPORT as SALIENCY
 from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, Row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.style import COLOURS, family_styles
@@ -343,3 +350,57 @@ def test_missing_package(tmp_path, monkeypatch, package, module):
     monkeypatch.delattr(mmfasternet.benchmark.comparison, module)
     with pytest.raises(UserError, match=r'pip install mmfasternet\[compare\]'):
         write_report([], tmp_path)
+
+
+@pytest.mark.parametrize('start', ['=', '+', '-', '@', '\t=', '\r='])
+def test_csv_holds_no_formula(start):
+    record = dict(ap('mine', 30, 28), label=f'{start}HYPERLINK("http://evil")', source=f'{start}1')
+    report = collect([taken_on(dict(CPU, label=f'{start}cmd'), record, latency('mine', 5.0))], known=())
+    text = csv_table(report)
+    cells = [cell for line in csv.reader(io.StringIO(text)) for cell in line]
+    assert any('HYPERLINK' in cell for cell in cells) and any('cmd' in cell for cell in cells)
+    assert not [cell for cell in cells if cell.startswith(('=', '+', '-', '@', '\t', '\r'))]
+
+
+def test_a_machine_under_the_id_of_another_is_refused():
+    forged = Records(dict(id=CPU['id'], label='NVIDIA H100, forged'), 'forged.json')
+    with pytest.raises(UserError, match="forged.json has the machine 'NVIDIA H100, forged' under the id"):
+        collect([taken_on(CPU, ap('a', 30, 28)), forged])
+    renamed = Records(dict(CPU, label='mine'), records=[ap('a', 31, 28, day=2)])
+    assert collect([taken_on(CPU, ap('a', 30, 28)), renamed]).machines[CPU['id']]['label'] == CPU['label']
+
+
+HOSTILE = '<img src=x onerror=alert(1)> [x](javascript:y) `|\n# title\x1b[2K'
+
+
+def spoiled(path):
+    """The records of a results page, from a hostile machine and commit."""
+    records = Records.read(ROOT / 'docs/results' / path / 'records.json')
+    machine = dict(records.machine, label=HOSTILE, cpu=HOSTILE, packages={HOSTILE: HOSTILE})
+    return Records(machine, records=[dict(record, commit=HOSTILE) for record in records.records])
+
+
+@pytest.mark.parametrize(
+    ('path', 'draw'),
+    [
+        ('compare_trained', trained_page),
+        ('engines', engines_page),
+        *((f'paper/{report.name}', report.page) for report in (ABLATION, OPERATORS, SALIENCY)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_pages_show_the_texts_of_records_as_texts(path, draw):
+    page = draw(spoiled(path))
+    assert '&lt;img src=x' in page
+    for raw in ('<img', '[x](', '\n# title', '\x1b', ' `|'):
+        assert raw not in page
+
+
+def test_the_model_zoo_shows_configs_as_texts(tmp_path):
+    record = complexity(
+        'a', 250, config='configs/mask_rcnn_<script>alert(1)</script>', parts=dict(backbone=dict(flops_full=1))
+    )
+    records = Records(CPU, tmp_path / 'records.json', [record])
+    records.save()
+    page = zoo_page([records.path])
+    assert 'mask_rcnn_' in page and '<script' not in page

@@ -72,7 +72,7 @@ def escape_records(records: Records) -> Records:
         >>> escape_records(Records(dict(label='<b>'), records=[dict(label='a|b')])).records
         [{'label': 'a\\\\|b'}]
     """
-    return Records(_escaped(records.machine), records=_escaped(records.records))
+    return Records(_escaped(records.machine), records.path, _escaped(records.records))
 
 
 def _escaped(value: Any) -> Any:
