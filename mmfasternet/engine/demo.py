@@ -18,9 +18,9 @@ from mmfasternet.datasets import CLASSES, draw_semantic_sheet, draw_sheet, make_
 from mmfasternet.locks import exclusive
 
 from .budget import claim_work_dir
+from .checkpoints import latest_checkpoint
 from .config import load_config, project_root
 from .launch import Launcher
-from .runner import latest_checkpoint
 from .steps import Step, Steps
 from .testing import newest_metrics
 

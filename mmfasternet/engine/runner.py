@@ -36,7 +36,7 @@ from .ops import provide_ops
 from .options import build_hook
 from .stop import keep_workers
 
-__all__ = ['SafeLoggerHook', 'StrictRunner', 'latest_checkpoint']
+__all__ = ['SafeLoggerHook', 'StrictRunner']
 
 _Result = TypeVar('_Result')
 

@@ -17,10 +17,10 @@ from mmfasternet.benchmark.published.rows import Row
 from mmfasternet.benchmark.records import without_secrets
 from mmfasternet.datasets import make_shapes
 from mmfasternet.engine.budget import claim_work_dir
+from mmfasternet.engine.checkpoints import latest_checkpoint
 from mmfasternet.engine.config import load_config
 from mmfasternet.engine.launch import Launcher
 from mmfasternet.engine.processes import end_on_signals, run_logged
-from mmfasternet.engine.runner import latest_checkpoint
 from mmfasternet.engine.testing import newest_metrics
 from mmfasternet.errors import UserError
 from mmfasternet.locks import exclusive
