@@ -246,7 +246,7 @@ class StrictRunner(Runner):
                 self.train_loop.restore(self._progress)
         except UserError:
             raise
-        except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        except (AssertionError, AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f'{filename} cannot be resumed with this config ({type(error).__name__}: {error}): it was saved by a '
                 'training with another optimizer, schedule or model. To start a new training from its weights, set '
