@@ -15,14 +15,14 @@ EPOCHS, STEPS = 3, 3  # of four images each
 TIMEOUT = 20  # seconds for which a process waits for the others
 
 
-@pytest.fixture
-def config(shapes_root, tmp_path) -> Path:
+@pytest.fixture(scope='module')
+def config(shapes_root, tmp_path_factory) -> Path:
     """A small FCOS whose loss is the same for one batch of four images and for four of one.
 
     Its head divides by numbers that it takes from all processes. BN is in evaluation mode and GN knows one image alone;
     nothing is drawn at random but the order of the images, by a seed; SGD doesn't magnify rounding errors.
     """
-    path = tmp_path / 'fcos.py'
+    path = tmp_path_factory.mktemp('config') / 'fcos.py'
     path.write_text(f"""
 _base_ = [{str(ROOT / 'configs/_base_/fcos_fpn.py')!r}, {str(ROOT / 'configs/demo/_base_shapes.py')!r}]
 custom_imports = dict(imports=['mmfasternet', 'mmfasternet.engine.runner', 'helpers.loss_hook'])
@@ -46,7 +46,7 @@ optim_wrapper = dict(
 param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=5)]
 env_cfg = dict(dist_cfg=dict(timeout={TIMEOUT}))
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1, max_keep_ckpts=2))
-custom_hooks = [dict(type='LossHook', path={str(tmp_path / 'losses')!r})]
+custom_hooks = [dict(type='LossHook', path='losses')]
 """)
     return path
 
@@ -56,13 +56,13 @@ def losses_in(path: Path) -> dict[int, float]:
     return {i: loss for i, loss in map(json.loads, path.read_text().splitlines())}
 
 
-@pytest.fixture
-def unbroken(config, tmp_path) -> dict[int, float]:
+@pytest.fixture(scope='module')
+def unbroken(config, tmp_path_factory) -> dict[int, float]:
     """The losses of one process with batches of four."""
-    hook = f'custom_hooks.0.path={tmp_path / "unbroken"}'
+    folder = tmp_path_factory.mktemp('one')
     environment = dict(PYTHONPATH=str(ROOT / 'tests'))
-    succeed(TOOLS / 'train.py', config, '--work-dir', tmp_path / 'one', '--cfg-options', hook, **environment)
-    losses = losses_in(tmp_path / 'unbroken')
+    succeed(TOOLS / 'train.py', config, '--work-dir', folder / 'work', cwd=folder, **environment)
+    losses = losses_in(folder / 'losses')
     assert sorted(losses) == list(range(EPOCHS * STEPS))
     # The weights change, so that equal losses are no accident.
     assert max(losses.values()) > 1.05 * min(losses.values())
@@ -81,7 +81,8 @@ class Job:
         return self.hosts.start(
             host,
             *(TOOLS / 'dist_train.sh', self.config, 2, '--resume', '--work-dir', self.folder / 'work'),
-            *('--cfg-options', 'train_dataloader.batch_size=1', 'custom_hooks.0.pause=1'),
+            *('--cfg-options', 'train_dataloader.batch_size=1'),
+            *('custom_hooks.0.pause=1', f'custom_hooks.0.path={self.folder / "losses"}'),
             log=self.logs[host],
             NNODES='2',
             RDZV=f'{ADDRESSES[0]}:29400',
@@ -93,6 +94,15 @@ class Job:
             OMP_NUM_THREADS='1',
             **self.environment,
         )
+
+    def start_again(self) -> None:
+        """Start it on both hosts, and wait until it is done."""
+        self.running = [self.start(host) for host in (0, 1)]
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait until it is done."""
+        assert [process.wait(timeout=300) for process in self.running] == [0, 0], self.story()
 
     def wait_for_iteration(self, number: int) -> None:
         """Wait until an iteration is done."""
@@ -122,7 +132,7 @@ def test_two_hosts_outlive_one_and_have_the_losses_of_one_process(hosts, config,
     hosts.kill(1)
     job.running[1].wait(timeout=10)
     job.running[1] = job.start(1)
-    assert [process.wait(timeout=300) for process in job.running] == [0, 0], job.story()
+    job.finish()
     losses = losses_in(tmp_path / 'losses')
     assert losses == pytest.approx(unbroken, rel=1e-4)
     # Before the kill too, whose last iterations were repeated.
@@ -131,15 +141,19 @@ def test_two_hosts_outlive_one_and_have_the_losses_of_one_process(hosts, config,
 
 
 @pytest.mark.slow
-def test_a_cut_ends_both_hosts_within_the_timeout(hosts, config, tmp_path):
+def test_a_cut_ends_both_hosts_within_the_timeout_and_a_new_start_resumes(hosts, config, unbroken, tmp_path):
     job = Job(hosts, config, tmp_path)
     job.wait_for_iteration(STEPS)
     hosts.cut()
     # Stopping the processes and leaving the rendezvous take some seconds more.
     statuses = [process.wait(timeout=TIMEOUT + 60) for process in job.running]
     assert all(statuses), job.story()
-    # What a new start resumes from.
-    assert (tmp_path / 'work/epoch_1.pth').is_file()
+    hosts.mend()
+    (tmp_path / 'losses').unlink()
+    job.start_again()
+    assert losses_in(tmp_path / 'losses') == pytest.approx(
+        {i: unbroken[i] for i in range(STEPS, EPOCHS * STEPS)}, rel=1e-4
+    )
 
 
 @pytest.mark.slow
@@ -152,8 +166,7 @@ def test_a_signal_to_one_host_saves_a_checkpoint_and_ends_both(hosts, config, un
     done = losses_in(tmp_path / 'losses')
     assert STEPS < len(done) < EPOCHS * STEPS
     (tmp_path / 'losses').unlink()
-    job.running = [job.start(host) for host in (0, 1)]
-    assert [process.wait(timeout=300) for process in job.running] == [0, 0], job.story()
+    job.start_again()
     losses = losses_in(tmp_path / 'losses')
     assert sorted(losses) == list(range(len(done), EPOCHS * STEPS))
     assert {**done, **losses} == pytest.approx(unbroken, rel=1e-4)
