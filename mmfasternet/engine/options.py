@@ -39,6 +39,13 @@ _BUILT_BY_RUNNER: dict[str, tuple[Callable, ...]] = dict(
     val_cfg=(ValLoop,),
     test_cfg=(TestLoop,),
 )
+# How a value of a type is written.
+_WRITTEN = {
+    dict: 'set its keys, as in KEY.type=…',
+    (list, tuple): 'write a list as KEY=[a,b]',
+    bool: 'write true or false',
+    (int, float): 'write a number',
+}
 # Whole numbers, with the smallest that makes sense.
 _WHOLE = {
     'train_cfg.max_epochs': 0,
@@ -234,7 +241,8 @@ def _check_option(config: dict, key: str, value: Any, options: dict[str, Any]) -
     if where and isinstance(value, _wrong_for(part)):
         built = _built_from(where, owner, config.get('default_scope'), options)
         if not any(_fits(value, hint) for hint in _hints(built, name)):
-            raise UserError(f'{label}: {value!r} cannot replace {_shortened(part)}')
+            how = next(how for kind, how in _WRITTEN.items() if isinstance(part, kind))
+            raise UserError(f'{label}: {value!r} cannot replace {_shortened(part)}; {how}')
 
 
 def _settings() -> set[str]:

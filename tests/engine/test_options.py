@@ -97,9 +97,10 @@ def test_an_argument_of_a_base_class_may_be_set(config):
 @pytest.mark.parametrize(
     ('option', 'complaint'),
     [
-        ('optim_wrapper.optimizer.lr=high', "'high' cannot replace 0"),
-        ('model.roi_head=none', "'none' cannot replace {'type': 'StandardRoIHead'"),
-        ('model.neck.in_channels=40', r'40 cannot replace \[40, 80, 160, 320\]'),
+        ('optim_wrapper.optimizer.lr=high', "'high' cannot replace 0.001; write a number"),
+        ('model.roi_head=none', "'none' cannot replace {'type': 'StandardRoIHead', .*; set its keys"),
+        ('model.neck.in_channels=40', r'40 cannot replace \[40, 80, 160, 320\]; write a list as KEY=\[a,b\]'),
+        ('train_dataloader.sampler.shuffle=no', "'no' cannot replace True; write true or false"),
         ('default_hooks.checkpoint.interval=often', "'often' cannot replace"),
         ('param_scheduler.begin=3', 'param_scheduler is a list of 2; name an item as in param_scheduler.0'),
         ('param_scheduler.7.begin=3', 'param_scheduler is a list of 2'),

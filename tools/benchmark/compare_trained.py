@@ -6,14 +6,13 @@ schedules. Every finished part is saved at once.
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, find_row
 from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.engine.launch import LAUNCHERS, Launcher
 from mmfasternet.engine.ops import provide_ops
+from mmfasternet.engine.options import add_cfg_options
 from mmfasternet.errors import exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint
 
@@ -41,9 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--partition', help="slurm's partition")
     parser.add_argument('--device', help='where latencies are taken; default: cpu, or cuda:0 for COCO')
     parser.add_argument('--threads', type=int, help="torch's threads on the CPU; default: torch's own choice")
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings for every training'
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--records', nargs='+', default=[], metavar='FILE', help='records of other machines or runs to draw beside'
     )
