@@ -3,7 +3,7 @@
 import os
 import re
 from hashlib import sha256
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -95,19 +95,22 @@ def download(url: str) -> Path:
     # The end of a long name, which has the suffix.
     plain = re.sub(r'[^\w.=+-]', '_', name, flags=re.ASCII)[-100:]
     path = folder / f'{sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:16]}-{plain}'
+
+    def is_there(found: Path) -> bool:
+        # Under the plain name lies whatever URL torch has downloaded first.
+        return found.is_file() and (found == path or (expected != '' and _hash_of(found).startswith(expected)))
+
     try:
-        if not is_distributed() or os.environ.get('LOCAL_RANK', '0') == '0':
-            if expected and (folder / plain).is_file() and _hash_of(folder / plain).startswith(expected):
-                return folder / plain
-            if not path.is_file():
-                folder.mkdir(parents=True, exist_ok=True)
-                _fetch(url, path, expected)
+        is_first = not is_distributed() or os.environ.get('LOCAL_RANK', '0') == '0'
+        if is_first and not any(map(is_there, (path, folder / plain))):
+            folder.mkdir(parents=True, exist_ok=True)
+            _fetch(url, path, expected)
     except (OSError, HTTPException, ValueError) as error:
         raise DownloadError(f'{without_secrets(url)} cannot be downloaded ({_reason(error)})') from None
     finally:
         # The others wait for the file, and for its failure too.
         barrier()
-    return path
+    return path if is_there(path) or not is_there(folder / plain) else folder / plain
 
 
 def _hash_in(name: str) -> str:
@@ -169,8 +172,6 @@ def _reason(error: Exception) -> str:
         return printable(error.reason, 300)
     if isinstance(error, OSError):
         return printable(error.strerror or error)
-    return (
-        'the URL or the answer is not valid'
-        if isinstance(error, ValueError)
-        else f'the server answers {type(error).__name__}'
-    )
+    if isinstance(error, (ValueError, InvalidURL)):
+        return 'the URL or the answer is not valid'
+    return f'the server answers {type(error).__name__}'

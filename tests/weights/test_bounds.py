@@ -219,6 +219,20 @@ def test_a_stream_of_two_floats_is_read(tmp_path):
     assert read_checkpoint(tmp_path / 'file.pth').tolist() == [1, 2]
 
 
+def test_a_stream_that_python_2_wrote_is_read(tmp_path):
+    def short(text: str) -> bytes:
+        return b'U' + bytes([len(text)]) + text.encode()
+
+    stored = b'(' + short('storage') + name('torch.cuda', 'FloatStorage') + short('7') + short('cuda:0') + b'K\2NtQ'
+    made = call(name('torch._utils', '_rebuild_tensor'), stored, b'K\0', b'K\2\x85', b'K\1\x85')
+    pairs = b']](' + short('weight') + made + b'ea'
+    stream_of(
+        tmp_path / 'file.pth', call(name('collections', 'OrderedDict'), pairs), ['7'], (2, struct.pack('<2f', 1, 2))
+    )
+    found = read_checkpoint(tmp_path / 'file.pth')
+    assert type(found).__name__ == 'OrderedDict' and found['weight'].tolist() == [1, 2]
+
+
 def test_a_stream_of_the_other_byte_order_is_told(tmp_path):
     stream_of(tmp_path / 'file.pth', TWO, ['0'], (2, bytes(8)), system=dict(little_endian=False))
     with pytest.raises(CheckpointError, match=DAMAGED + 'other byte order'):

@@ -18,6 +18,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from mmfasternet.errors import UserError
+from mmfasternet.weights import download
 from mmfasternet.weights.reader import (
     CheckpointError,
     MissingCheckpointError,
@@ -164,7 +165,7 @@ def test_cut_download_is_not_kept(server, tmp_path):
         ('/to/file:///etc/passwd', 'the server answers 302 .*not allowed'),
         ('/to/ftp://127.0.0.1/x.pth', 'it redirects to ftp://127.0.0.1/x.pth'),
         ('/escape/x.pth', r'the server answers 404 \\x1b\[2K'),
-        ('/a b.pth', 'the server answers InvalidURL'),
+        ('/a b.pth', 'the URL or the answer is not valid'),
     ],
 )
 def test_odd_answers_are_one_message(server, path, reason):
@@ -215,6 +216,28 @@ def test_one_process_of_a_higher_rank_downloads(server, monkeypatch):
     (folder / 'file.pth').write_bytes(saved(WEIGHTS)[0])
     monkeypatch.setenv('LOCAL_RANK', '1')
     assert_same(read_checkpoint(f'{url}/file.pth'), WEIGHTS)
+
+
+@pytest.mark.parametrize('name', ['path', 'plain'])
+def test_other_processes_of_a_machine_wait_and_find_the_file(server, tmp_path, monkeypatch, name):
+    folder, url, requests = server
+    content, digest = saved(WEIGHTS)
+    waited = []
+
+    def barrier():
+        """The first process has the file now, under one name or the other."""
+        waited.append(True)
+        hub = tmp_path / 'torch/hub/checkpoints'
+        hub.mkdir(parents=True)
+        file = f'resnet18-{digest}.pth'
+        start = sha256(f'{url}/{file}'.encode()).hexdigest()[:16] + '-'
+        (hub / (file if name == 'plain' else start + file)).write_bytes(content)
+
+    monkeypatch.setattr(download, 'is_distributed', lambda: True)
+    monkeypatch.setattr(download, 'barrier', barrier)
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert_same(read_checkpoint(f'{url}/resnet18-{digest}.pth'), WEIGHTS)
+    assert waited == [True] and requests == []
 
 
 def test_code_from_a_url_is_refused(server, tmp_path):
