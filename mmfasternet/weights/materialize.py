@@ -1,5 +1,6 @@
 """From the descriptions of a checkpoint to tensors, arrays and histories."""
 
+import pickle
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -95,7 +96,15 @@ def _read(contents: Contents, saved: SavedStorage) -> Tensor:
     except RuntimeError as error:  # torch's word for it
         raise MemoryError from error
     contents.fill(saved, memoryview(content.numpy()))
+    if saved.dtype is torch.bool:
+        _check_truth(content.numpy())
     return content
+
+
+def _check_truth(content: np.ndarray) -> None:
+    """Refuse truth values that are neither 0 nor 1: code that counts them would count wrong, and write too far."""
+    if content.size and content.max() > 1:
+        raise pickle.UnpicklingError('a truth value is neither 0 nor 1')
 
 
 def _place(content: Tensor, location: str, map_location: Any) -> torch.UntypedStorage:
@@ -158,6 +167,8 @@ def _dtype(saved: SavedDtype) -> np.dtype:
 def _array(saved: SavedArray) -> np.ndarray:
     """An array over a copy of its bytes."""
     order = 'F' if saved.is_fortran else 'C'
+    if saved.dtype.code == 'b1':
+        _check_truth(np.frombuffer(bytes(saved.content), np.uint8))
     return np.ndarray(saved.shape, _dtype(saved.dtype), bytes(saved.content), order=order).copy(order)
 
 

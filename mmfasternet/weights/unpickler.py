@@ -90,8 +90,9 @@ _counted(pickle.BYTEARRAY8, '<Q', bytearray)
 class Unpickler:
     """A reader of one pickle of protocol 2 to 5, whose result is inert and bounded.
 
-    It knows only the opcodes that such pickles of plain data consist of, and only the names of the tables above. What
-    it returns has no object nested deeper than 100 levels, none that holds itself, and no more than a million in all.
+    It knows only the opcodes that such pickles of plain data consist of, and only the names that
+    :mod:`~mmfasternet.weights.makers` knows. What it returns has no object nested deeper than 100 levels, none that
+    holds itself, and no more than a million in all.
 
     Args:
         file: The pickle, open for reading bytes.

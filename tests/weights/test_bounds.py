@@ -109,6 +109,18 @@ def test_tensors_lie_within_their_storages(misfit, tmp_path):
         read_checkpoint(tmp_path / 'file.pth')
 
 
+@pytest.mark.parametrize(
+    ('opcodes', 'record'),
+    [(tensor(storage(2, 'BoolStorage'), b'K\2', b'K\1'), b'\0\2'), (array((2,), 'b1', b'\0\2'), b'')],
+)
+def test_truth_values_are_0_or_1(opcodes, record, tmp_path):
+    zip_of(tmp_path / 'file.pth', opcodes, record)
+    with pytest.raises(CheckpointError, match=DAMAGED + 'neither 0 nor 1'):
+        read_checkpoint(tmp_path / 'file.pth')
+    zip_of(tmp_path / 'file.pth', opcodes.replace(b'\0\2', b'\0\1'), record.replace(b'\2', b'\1'))
+    assert read_checkpoint(tmp_path / 'file.pth').tolist() == [False, True]
+
+
 def test_a_record_of_two_floats_is_read(tmp_path):
     zip_of(tmp_path / 'file.pth', tensor(storage(2), b'K\2', b'K\1'), struct.pack('<2f', 1, 2))
     assert read_checkpoint(tmp_path / 'file.pth').tolist() == [1, 2]
