@@ -8,8 +8,9 @@ set -euo pipefail
 config=${1:?usage: dist_train.sh CONFIG PROCESSES [arguments of train.py]}
 processes=${2:?usage: dist_train.sh CONFIG PROCESSES [arguments of train.py]}
 
-if [[ "${MAX_RESTARTS:-0}" != 0 && ! " ${*:3} " =~ \ --resume[\ =] ]]; then
-    echo "error: MAX_RESTARTS=$MAX_RESTARTS needs --resume, without which a restart would train from the beginning" >&2
+if [[ "${MAX_RESTARTS:-0}" != 0 && ! " ${*:3} " =~ \ --resume\ (-|$) ]]; then
+    echo "error: MAX_RESTARTS=$MAX_RESTARTS needs --resume, without a file, so that each restart resumes from the newest" \
+        'checkpoint' >&2
     exit 1
 fi
 if [[ -n "${RDZV:-}" ]]; then

@@ -19,6 +19,10 @@ gpus=${GPUS:-8}
 
 train=("${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$config" --work-dir "$work_dir" --launcher slurm "${@:5}")
 if [[ -n "$requeue" ]]; then
+    if [[ " ${*:5} " =~ \ --resume(=|\ [^-]) ]]; then
+        echo 'error: --requeue resumes from the newest checkpoint of WORK_DIR each time; give --resume no file' >&2
+        exit 1
+    fi
     train+=(--resume)
     SRUN_ARGS="--signal=USR1@${SIGNAL_S:-120} ${SRUN_ARGS:-}"
 fi

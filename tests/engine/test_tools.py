@@ -298,6 +298,12 @@ def test_requeue_resumes_what_was_told_to_stop(slurm):
     assert status == 138 and len(calls) == 1
 
 
+@pytest.mark.parametrize('arguments', [['--resume', 'epoch_1.pth'], ['--resume=epoch_1.pth', '--amp']])
+def test_requeue_refuses_to_resume_the_same_file_each_time(arguments):
+    done = run_tool(TOOLS / 'slurm_train.sh', '--requeue', *TRAIN[1:], *arguments)
+    assert done.returncode == 1 and done.stderr.startswith('error: --requeue resumes from the newest checkpoint')
+
+
 def test_requeue_in_a_batch_job_requeues_the_job(slurm):
     script, *arguments = TRAIN
     status, calls = slurm(script, '--requeue', *arguments, statuses=(138,), SLURM_JOB_ID='42')
@@ -327,20 +333,23 @@ def test_dist_train_describes_the_machines_to_torchrun(torchrun):
     machines = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='host', PORT='1234')
     words = torchrun('c.py', '8', **machines).stdout.splitlines()
     assert {'--nnodes=2', '--node_rank=1', '--master_addr=host', '--master_port=1234'} < set(words)
-    words = torchrun('c.py', '8', '--resume', NNODES='1:4', RDZV='host:29400', MAX_RESTARTS='3').stdout.splitlines()
+    restarts = ('--resume', '--amp')
+    words = torchrun('c.py', '8', *restarts, NNODES='1:4', RDZV='host:29400', MAX_RESTARTS='3').stdout.splitlines()
     assert {'--nnodes=1:4', '--rdzv_backend=c10d', '--rdzv_endpoint=host:29400', 'PET_MAX_RESTARTS=3'} < set(words)
     assert '--node_rank=0' not in words
 
 
 @pytest.mark.parametrize(
-    ('environment', 'message'),
+    ('arguments', 'environment', 'message'),
     [
-        (dict(MAX_RESTARTS='3'), 'error: MAX_RESTARTS=3 needs --resume'),
-        (dict(NNODES='1:2'), 'error: NNODES=1:2 needs RDZV=HOST:PORT'),
+        ('', dict(MAX_RESTARTS='3'), 'error: MAX_RESTARTS=3 needs --resume, without a file'),
+        ('--resume epoch_1.pth', dict(MAX_RESTARTS='3'), 'error: MAX_RESTARTS=3 needs --resume, without a file'),
+        ('--resume=epoch_1.pth', dict(MAX_RESTARTS='3'), 'error: MAX_RESTARTS=3 needs --resume, without a file'),
+        ('', dict(NNODES='1:2'), 'error: NNODES=1:2 needs RDZV=HOST:PORT'),
     ],
 )
-def test_dist_train_refuses_what_would_lose_work_or_find_nobody(torchrun, environment, message):
-    done = torchrun('c.py', '2', **environment)
+def test_dist_train_refuses_what_would_lose_work_or_find_nobody(torchrun, arguments, environment, message):
+    done = torchrun('c.py', '2', *arguments.split(), **environment)
     assert done.returncode == 1 and done.stderr.startswith(message) and not done.stdout
 
 
