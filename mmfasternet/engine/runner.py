@@ -43,6 +43,9 @@ _Result = TypeVar('_Result')
 # What errors say that come from the connection to another process.
 _LOST = ('gloo', 'NCCL', 'onnection', 'TCPStore')
 
+# What the parts of a training raise when they are given a state that is not theirs.
+_IMPOSSIBLE = (AssertionError, AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
+
 # mmengine's loop → the one that takes its place.
 _LOOPS = {EpochBasedTrainLoop: ResumableEpochLoop, IterBasedTrainLoop: ResumableIterLoop}
 
@@ -139,7 +142,11 @@ class StrictRunner(Runner):
         super().setup_env(env_cfg)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        model = super().build_model(model)
+        try:
+            model = super().build_model(model)
+        except (AssertionError, KeyError, TypeError) as error:
+            # A registry puts the name of the class before what its constructor says.
+            raise UserError(f'the model of the config cannot be built: {error}') from error
         widen_rois(model)
         return model
 
@@ -201,6 +208,8 @@ class StrictRunner(Runner):
             if is_config:
                 explain_empty(dataloader['dataset'])
             raise
+        except (KeyError, TypeError) as error:
+            raise UserError(f'a data loader of the config cannot be built: {error}') from error
         except (AssertionError, RuntimeError) as error:
             # This is how mmpretrain says that the folders don't match the classes.
             if is_config and DefaultScope.get_current_instance().scope_name == 'mmpretrain':
@@ -246,7 +255,7 @@ class StrictRunner(Runner):
                 self.train_loop.restore(self._progress)
         except UserError:
             raise
-        except (AssertionError, AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        except _IMPOSSIBLE as error:
             raise CheckpointError(
                 f'{filename} cannot be resumed with this config ({type(error).__name__}: {error}): it was saved by a '
                 'training with another optimizer, schedule or model. To start a new training from its weights, set '

@@ -28,6 +28,8 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
             work dir can't be written.
         CheckpointError: If a checkpoint can't be read or does not fit the model.
     """
+    if missing := [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]:
+        raise UserError(f'{cfg.filename} has no {", ".join(missing)}, so there is nothing to train')
     if amp:
         if get_device() == 'cpu':
             raise UserError('--amp needs a GPU, and this machine has none; train without it')

@@ -14,6 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmfasternet import FasterNet
 from mmfasternet.engine.checkpoints import SafeCheckpointHook, latest_checkpoint
+from mmfasternet.engine.config import load_config
+from mmfasternet.engine.training import train
 from mmfasternet.errors import UserError
 from mmfasternet.weights.reader import CheckpointError, UntrustedCheckpointError, trust_checkpoints
 
@@ -155,6 +157,35 @@ def test_unwritable_work_dir_is_one_message(build_runner, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot write to work_dir .*--work-dir'):
         build_runner(work_dir=str(tmp_path / 'file' / 'work'))
+
+
+@pytest.mark.parametrize(
+    'part, wrong, message',
+    [
+        (
+            'model.backbone',
+            dict(frozen_stage=1),
+            "the model of the config cannot be built: .*'frozen_stage'",
+        ),
+        (
+            'train_dataloader.dataset',
+            dict(filter_config={}),
+            'data loader of the config cannot be built: .*filter_config',
+        ),
+        ('train_cfg', None, 'has no train_cfg, so there is nothing to train'),
+        ('default_hooks.checkpoint', dict(max_keep_ckpt=1), 'has no max_keep_ckpt; nearest: max_keep_ckpts'),
+    ],
+)
+def test_a_wrong_argument_in_a_config_is_one_message_before_training(tiny_config, part, wrong, message):
+    cfg = load_config(tiny_config)
+    cfg.experiment_name = f'wrong_{part}'
+    *outer, last = part.split('.')
+    place = cfg
+    for name in outer:
+        place = place[name]
+    place[last] = wrong and {**place[last], **wrong}
+    with pytest.raises(UserError, match=message):
+        train(cfg)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
