@@ -228,6 +228,12 @@ def test_what_is_added_has_no_secrets_and_is_found_again(tmp_path, monkeypatch):
     assert records.find('ap', 'mine', dataset='/srv/me/coco.json') == record and record['box_ap'] == 31.0
 
 
+def test_a_number_that_is_not_finite_is_null(tmp_path):
+    records = Records(CPU, tmp_path / 'records.json')
+    records.add(dict(kind='demo', row='a', label='A', figures=dict(rho=float('nan'), all=[float('inf'), 1.5])))
+    assert json.loads(records.path.read_text())['records'][0]['figures'] == dict(rho=None, all=[None, 1.5])
+
+
 def test_one_writer_per_file(tmp_path):
     """Who opens a file adds to it alone, and the next is told at once; nothing is lost."""
     path = tmp_path / 'records.json'

@@ -1,6 +1,7 @@
 """A file of records: opened, searched, extended, and saved after every addition."""
 
 import json
+import math
 import weakref
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,8 @@ class Records:
         """Add a record, or replace that of the same measurement, with its date, commit and command, and save the file.
 
         What others must not know is left out, see
-        :func:`~mmfasternet.benchmark.records.private.without_secrets`.
+        :func:`~mmfasternet.benchmark.records.private.without_secrets`. A number that is not finite becomes None, since
+        JSON has no word for it.
 
         Args:
             record: Everything that its kind asks for except date, commit and command.
@@ -164,7 +166,7 @@ class Records:
             ValueError: If a field is missing or impossible.
             UserError: If the file can't be written, or another process writes it.
         """
-        record = without_secrets({**record, **provenance()})
+        record = _finite(without_secrets({**record, **provenance()}))
         check_record(record)
         same = {key: record.get(key) for key in KINDS[record['kind']].identity}
         old = self.find(record['kind'], record['row'], **same)
@@ -201,6 +203,14 @@ class _Lock:
 
 # File → its lock, as long as this process has records of it.
 _LOCKS: weakref.WeakValueDictionary[Path, _Lock] = weakref.WeakValueDictionary()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
