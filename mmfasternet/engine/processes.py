@@ -68,8 +68,11 @@ def started(command: Sequence[Any], **options: Any) -> Iterator[subprocess.Popen
         -15
     """
     with end_on_signals():
-        process = subprocess.Popen([str(word) for word in command], start_new_session=True, **options)
+        with _later() as arrived:
+            process = subprocess.Popen([str(word) for word in command], start_new_session=True, **options)
         try:
+            for number in arrived:
+                signal.raise_signal(number)
             yield process
         finally:
             if process.poll() is None:
@@ -114,6 +117,22 @@ def run_logged(
                 tell([line.decode(errors='replace') for line in lines])
             tell([rest.decode(errors='replace')] if rest else [])
     return process.returncode
+
+
+@contextlib.contextmanager
+def _later() -> Iterator[list[int]]:
+    """Note the signals that would end the block, for while a process starts, nobody knows yet that it must be ended."""
+    arrived: list[int] = []
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(signal.getsignal(number)):
+                previous[number] = signal.signal(number, lambda number, frame: arrived.append(number))
+    try:
+        yield arrived
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _end_group(process: subprocess.Popen) -> None:

@@ -51,7 +51,22 @@ def test_a_signal_to_the_parent_alone_ends_all(number):
     )
     pids = list(map(int, parent.stdout.readline().split()))
     parent.send_signal(number)
-    assert parent.wait() in (128 + number, -number) and ends(*pids)
+    assert parent.wait() in (128 + number, -number, 1) and ends(*pids)
+
+
+def test_a_signal_while_a_command_starts_ends_it_too(monkeypatch):
+    processes_started = []
+    real = subprocess.Popen
+
+    def start(*args, **kwargs):
+        processes_started.append(real(*args, **kwargs))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return processes_started[0]
+
+    monkeypatch.setattr(subprocess, 'Popen', start)
+    with pytest.raises(SystemExit), started(['sleep', '600']):
+        pytest.fail('it should have ended')
+    assert processes_started[0].returncode == -signal.SIGTERM
 
 
 def test_one_that_ignores_the_request_is_killed(monkeypatch):
