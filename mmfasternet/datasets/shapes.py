@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -259,7 +260,7 @@ def statistics_table(root: str | Path) -> Table:
         13
     """
     splits = {split: statistics(_annotation_file(Path(root), split)) for split in ('train', 'val')}
-    table = Table('', *splits, title=f'shapes in {root}')
+    table = Table('', *splits, title=escape(f'shapes in {root}'))
     rows = {
         'images': lambda s: f'{s["images"]}',
         'objects': lambda s: f'{s["objects"]}',

@@ -28,6 +28,7 @@ from mmfasternet.benchmark.paper.operators.report import REPORT as OPERATORS
 from mmfasternet.benchmark.paper.saliency.report import REPORT as SALIENCY
 from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, Row
 from mmfasternet.benchmark.records import Records
+from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.benchmark.report.style import COLOURS, family_styles
 from mmfasternet.errors import UserError
 
@@ -404,3 +405,10 @@ def test_the_model_zoo_shows_configs_as_texts(tmp_path):
     records.save()
     page = zoo_page([records.path])
     assert 'mask_rcnn_' in page and '<script' not in page
+
+
+def test_a_folder_that_looks_like_markup_is_printed_as_it_is(tmp_path, capsys):
+    out_dir = tmp_path / 'runs[/x]' / 'v[2]'
+    args = new_parser('Measure.', str(out_dir), 'short').parse_args([])
+    run_command(args, lambda path: Records(CPU), lambda records, folder: {'index.html': folder / 'index.html'})
+    assert capsys.readouterr().out == f'index.html: {out_dir}/index.html\n'

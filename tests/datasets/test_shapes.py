@@ -3,6 +3,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import rich
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
@@ -245,3 +246,8 @@ def test_unwritable_root(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot write .*file'):
         make_shapes(tmp_path / 'file' / 'shapes', **SMALL)
+
+
+def test_a_folder_whose_name_looks_like_markup(tmp_path, capsys):
+    rich.print(statistics_table(make_shapes(tmp_path / 'runs[' / 'x]', **SMALL)))
+    assert 'x]' in capsys.readouterr().out.replace('\n', '')
