@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -330,13 +331,14 @@ def test_interrupted_and_killed_it_resumes(tmp_path):
     assert not (folder / 'epoch_6.pth').exists()
     process = start_until('epoch_2.pth')
     # The training halts until the next call waits for it, however slowly that starts.
-    os.killpg(process.pid, signal.SIGSTOP)
+    (training,) = map(int, Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split())
+    os.killpg(training, signal.SIGSTOP)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     last = start()
     said = next(line for line in last.stdout if 'waiting for' in line or 'error' in line)
-    os.killpg(process.pid, signal.SIGCONT)
+    os.killpg(training, signal.SIGCONT)
     output = said + last.communicate()[0]
     assert last.returncode == 0 and 'waiting for' in said, output
 
