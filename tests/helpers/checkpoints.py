@@ -86,7 +86,7 @@ def assert_same(found, expected) -> None:
     elif isinstance(expected, torch.Tensor):
         assert found.dtype == expected.dtype and found.shape == expected.shape and found.stride() == expected.stride()
         assert found.requires_grad == expected.requires_grad
-        # By bytes, so that NaN equals NaN; a mutated bool may hold any.
+        # By bytes, so that NaN equals NaN.
         assert bytes_of(found) == bytes_of(expected)
     elif isinstance(expected, HistoryBuffer):
         assert_same(found.data, expected.data)
