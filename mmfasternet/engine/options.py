@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mmengine.config import ConfigDict, DictAction
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import HOOKS, Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
@@ -38,6 +39,7 @@ _BUILT_BY_RUNNER: dict[str, tuple[Callable, ...]] = dict(
     train_cfg=(EpochBasedTrainLoop, IterBasedTrainLoop),
     val_cfg=(ValLoop,),
     test_cfg=(TestLoop,),
+    optim_wrapper=(OptimWrapper, AmpOptimWrapper),  # --amp takes the second
 )
 # How a value of a type is written.
 _WRITTEN = {
@@ -291,7 +293,7 @@ def _built_from(path: str, part: Any, scope: str | None, options: dict[str, Any]
     if not isinstance(part, dict):
         return ()
     kind = options.get(f'{path}.type', part.get('type'))
-    if kind is None:
+    if kind is None or kind == 'OptimWrapper':
         return _BUILT_BY_RUNNER.get(path, ())
     if not isinstance(kind, str):
         return (kind,)

@@ -188,6 +188,12 @@ class StrictRunner(Runner):
             hook = build_hook(hook, f'hook {hook.get("type")}')
         super().register_hook(hook, priority)
 
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        try:
+            return super().build_optim_wrapper(optim_wrapper)
+        except (KeyError, TypeError) as error:
+            raise UserError(f'the optim_wrapper of the config cannot be built: {error}') from error
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):
             kind = loop.get('type') or ('EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop')

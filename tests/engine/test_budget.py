@@ -31,7 +31,7 @@ def test_the_same_training_is_taken_wherever_its_data_lies(tmp_path):
     [
         ({'optim_wrapper.optimizer.lr': 0.5}, r'config\.optim_wrapper\.optimizer\.lr was .* and is now 0\.5'),
         ({'randomness.seed': 7}, r'config\.randomness\.seed was .* and is now 7'),
-        ({'new_key': 1}, r'config\.new_key was None and is now 1'),
+        ({'find_unused_parameters': True}, r'config\.find_unused_parameters was None and is now True'),
     ],
 )
 def test_other_settings_are_named(tmp_path, options, message):

@@ -202,5 +202,6 @@ def test_amp_scales_the_loss_of_float16_alone(monkeypatch, dtype, scale):
 
 def test_amp_names_its_types(monkeypatch):
     monkeypatch.setattr(training, 'get_device', lambda: 'cuda')
+    config = dict(train_dataloader=dict(batch_size=1), train_cfg=dict(max_epochs=1))
     with pytest.raises(UserError, match="optim_wrapper.dtype must be float16 or bfloat16, but got 'bf16'"):
-        training.train(Config(dict(optim_wrapper=dict(type='OptimWrapper', dtype='bf16'))), amp=True)
+        training.train(Config(dict(config, optim_wrapper=dict(type='OptimWrapper', dtype='bf16'))), amp=True)

@@ -387,7 +387,7 @@ def test_every_tool_refuses_a_checkpoint_and_can_trust_it(tool, mistake_of, tmp_
     arguments = {
         'train.py': [tiny_config, '--cfg-options', f'load_from={checkpoint}'],
         'test.py': [tiny_config, checkpoint],
-        'image_demo.py': [shapes_root / 'val', tiny_config, checkpoint, '--device', 'cpu'],
+        'image_demo.py': [shapes_root / 'val', tiny_config, checkpoint, '--device', 'cpu', '--out-dir', tmp_path],
         'export.py': [tiny_config, '--checkpoint', checkpoint, '--out', tmp_path / 'detector.onnx'],
     }[tool]
     message = mistake_of(TOOLS / tool, *arguments)
