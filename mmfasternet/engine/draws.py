@@ -6,12 +6,13 @@ data, and no random state has to be saved.
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import BatchSampler, DataLoader, Sampler
@@ -71,8 +72,8 @@ class NumberedBatches(Sampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         start, self.start = self.start, 0
-        if hasattr(self.sampler, '_indices_of_rank'):
-            # mmengine's InfiniteSampler would begin where an earlier iterator has stopped.
+        if isinstance(self.sampler, InfiniteSampler):
+            # It would begin where an earlier iterator has stopped.
             self.sampler.indices = self.sampler._indices_of_rank()
         rank, processes = get_dist_info()
         epoch, position, number = getattr(self.sampler, 'epoch', 0), 0, 0
@@ -159,11 +160,11 @@ def _derive(*numbers: int) -> int:
     return int(np.random.SeedSequence([abs(number) for number in numbers]).generate_state(1)[0])
 
 
-def _load(dataset: Any, draws: list[_Draw]) -> list:
-    """What torch's data loader calls for a batch."""
+def _load(dataset: Any, draws: list[_Draw] | list[int]) -> list:
+    """What torch's data loader calls for a batch; another data loader of the same data set has no seeds."""
     samples = []
     for draw in draws:
-        with _randomness(draw.seed):
+        with _randomness(draw.seed) if isinstance(draw, _Draw) else nullcontext():
             samples.append(dataset[int(draw)])
     return samples
 
