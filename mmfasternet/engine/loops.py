@@ -38,7 +38,7 @@ class _Resumable:
         self._numbered = isinstance(self.dataloader.batch_sampler, NumberedBatches)
         self._batches = 0  # of the current epoch that are done
         self._resumed = False
-        self._request = StopRequest()
+        self._request = StopRequest(runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout'))
         #: Iteration of the newest checkpoint.
         self.saved = 0
 

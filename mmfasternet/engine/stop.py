@@ -4,8 +4,10 @@ import atexit
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from ctypes import c_bool
+from datetime import timedelta
 from functools import partial
 from multiprocessing.sharedctypes import RawValue
 from types import FrameType, TracebackType
@@ -18,6 +20,7 @@ from torch.utils.data import DataLoader
 __all__ = ['SIGNALS', 'StopRequest', 'keep_workers']
 
 _GRACE = 30  # seconds, as long as most schedulers wait before they kill
+_SAME = 3  # seconds; torchrun hands on what a terminal or a scheduler has sent to its processes already
 
 #: What asks a training to end: schedulers send the first two, Ctrl-C the third.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -26,10 +29,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 class StopRequest:
     """Notices the signals that ask a training to end, while its block runs.
 
-    The first signal is only noticed; a second one ends the process at once.
+    The first signal is only noticed; a second one of the same kind, three seconds later or more, ends the process at
+    once. A signal that is ignored stays so.
 
     Processes may get it at different moments, or only one of them does. Each asks at the end of every iteration, and
     learns then what all of them knew at the end of the one before, so that nobody waits for it.
+
+    Args:
+        timeout: Seconds for which a process waits for the others. None means PyTorch's default. Defaults to None.
 
     Example:
         >>> with StopRequest() as request:
@@ -39,8 +46,10 @@ class StopRequest:
         (0, True)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float | None = None) -> None:
+        self._timeout = None if timeout is None else timedelta(seconds=timeout)
         self._signal = 0
+        self._noticed: dict[int, float] = {}  # signal → when
         self._former: dict[int, object] = {}
         self._group: distributed.ProcessGroup | None = None
         self._pending: tuple[torch.Tensor, distributed.Work] | None = None
@@ -48,10 +57,11 @@ class StopRequest:
     def __enter__(self) -> 'StopRequest':
         # Python lets the main thread alone handle signals.
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._notice) for number in SIGNALS}
+            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._former = {number: signal.signal(number, self._notice) for number in heard}
         if is_distributed() and self._group is None:
             # Its own, on CPUs, so that it never waits behind the gradients, nor they behind it.
-            self._group = distributed.new_group(backend='gloo')
+            self._group = distributed.new_group(backend='gloo', timeout=self._timeout)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -84,17 +94,23 @@ class StopRequest:
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
-        signal.signal(number, signal.SIG_DFL)
+        if number in self._noticed:
+            if time.monotonic() - self._noticed[number] >= _SAME:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return
+        self._noticed[number] = time.monotonic()
         # Not by print, which may be what the signal has interrupted.
         name = signal.Signals(number).name
-        os.write(2, f'{name}: saving after this iteration; another {name} ends it at once\n'.encode())
+        message = f'{name}: saving after this iteration; another {name}, {_SAME} seconds later, ends it at once\n'
+        os.write(2, message.encode())
 
 
 def keep_workers(dataloader: DataLoader) -> None:
-    """Make the workers of a data loader outlive a SIGTERM by half a minute.
+    """Make the workers of a data loader outlive what asks a training to end, see :data:`SIGNALS`, by half a minute.
 
-    Schedulers send it to all processes of a job, and without its workers a training can't finish the iteration that it
-    saves.
+    Schedulers and terminals send it to all processes of a job, and without its workers a training can't finish the
+    iteration that it saves.
 
     Args:
         dataloader: The data loader, before its workers are started.
@@ -113,7 +129,7 @@ def _init_worker(init: Callable[[int], None] | None, leaving: c_bool, worker_id:
             os._exit(0)  # torch takes any other status for a failure
         signal.alarm(_GRACE)
 
-    for number in (signal.SIGTERM, signal.SIGALRM):
+    for number in (*SIGNALS, signal.SIGALRM):
         signal.signal(number, end)
     if init is not None:
         init(worker_id)

@@ -2,8 +2,10 @@
 
 import errno
 import itertools
+import os
 import pickle
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -11,13 +13,16 @@ import pytest
 import torch
 from helpers.kills import losses, same_end
 from helpers.project import ROOT, run_tool
+from mmdet.datasets.samplers import MultiSourceSampler
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, RUNNERS
+from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
 
 from conftest import DEMO_CONFIG
 from mmfasternet.engine.config import load_config
-from mmfasternet.engine.draws import NumberedBatches
+from mmfasternet.engine.draws import NumberedBatches, seed_draws
+from mmfasternet.engine.stop import StopRequest
 from mmfasternet.engine.training import train
 from mmfasternet.errors import UserError
 from mmfasternet.locks import exclusive
@@ -148,15 +153,48 @@ def test_kills_at_random_moments_lose_nothing(with_workers, tmp_path, processes,
 
 
 @pytest.mark.slow
-def test_a_training_saves_though_its_data_workers_get_the_signal_too(with_workers, tmp_path):
-    """As from a scheduler that signals all processes of a job."""
-    stopping = 'custom_hooks = [dict(type="KillHook", at_iter=4, name="SIGTERM", group=True)]\n'
+@pytest.mark.parametrize(('name', 'status'), [('SIGTERM', 143), ('SIGUSR1', 138), ('SIGINT', 130)])
+def test_a_training_saves_though_its_data_workers_get_the_signal_too(with_workers, tmp_path, name, status):
+    """As from a scheduler that signals all processes of a job, or by Ctrl-C in a terminal."""
+    stopping = f'custom_hooks = [dict(type="KillHook", at_iter=4, name="{name}", group=True)]\n'
     config = inherit(with_workers, tmp_path / 'stopping.py', KILLING + stopping)
     command = ('setsid', '--wait', sys.executable, ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work')
     done = run_tool(*command, PYTHONPATH=f'{ROOT}/tests')
-    assert done.returncode == 143, done.stderr
-    assert 'SIGTERM: saving after this iteration' in done.stderr
+    assert done.returncode == status, done.stderr
+    assert done.stderr.count(f'{name}: saving after this iteration') == 1
+    assert 'Traceback' not in done.stderr
     assert checkpoints(tmp_path / 'work') == ['epoch_1.pth', 'stopped_iter_4.pth']
+
+
+def test_a_signal_that_arrives_twice_asks_once(monkeypatch):
+    """As from torchrun, which hands on what its processes have got from the same terminal or scheduler."""
+    now = [100.0]
+    monkeypatch.setattr('mmfasternet.engine.stop.time.monotonic', lambda: now[0])
+    ended = []
+    before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    try:
+        with StopRequest() as request:
+            for now[0] in (100.0, 101.0):
+                os.kill(os.getpid(), signal.SIGUSR1)
+            assert request.agreed() == signal.SIGUSR1
+            monkeypatch.setattr('mmfasternet.engine.stop.signal.raise_signal', ended.append)
+            now[0] = 110.0
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert ended == [signal.SIGUSR1]
+            assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """As in a job that a shell has started in the background: Ctrl-C is for the one in front."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopRequest() as request:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert request.agreed() == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_seed_belongs_to_a_draw_however_many_processes_share_them(monkeypatch):
@@ -171,6 +209,20 @@ def test_a_seed_belongs_to_a_draw_however_many_processes_share_them(monkeypatch)
     (batch,) = NumberedBatches([3], batch_size=1, seed=5)
     (copied,) = pickle.loads(pickle.dumps(batch))
     assert copied == 3 and copied.seed == batch[0].seed
+
+
+def test_samplers_of_several_data_sets_are_numbered_too():
+    """mmdet's, which semi-supervised trainings use, has a method of the name of one of mmengine's sampler."""
+    data = ConcatDataset([TensorDataset(torch.arange(size)) for size in (4, 8)])
+    batches = NumberedBatches(MultiSourceSampler(data, 2, [1, 1], seed=0), batch_size=2, seed=0)
+    labelled, other = next(iter(batches))
+    assert labelled < 4 <= other
+
+
+def test_a_data_set_of_a_training_serves_other_data_loaders_too():
+    data = TensorDataset(torch.arange(4))
+    seed_draws(DataLoader(data, batch_sampler=NumberedBatches(range(4), batch_size=2, seed=0)))
+    assert [batch[0].tolist() for batch in DataLoader(data, batch_size=2)] == [[0, 1], [2, 3]]
 
 
 def test_a_training_without_a_fixed_seed_resumes_with_its_own(small, tmp_path):
