@@ -131,11 +131,12 @@ def file_digest(path: str | Path) -> str:
 
 def _candidates(work_dir: Path) -> Iterator[Path]:
     """The files in a run's folder that may be checkpoints, and the one that ``last_checkpoint`` names."""
-    yield from (path for path in work_dir.glob('*.pth') if re.fullmatch(_RESUMABLE, path.name) and path.is_file())
+    found = [path for path in work_dir.glob('*.pth') if re.fullmatch(_RESUMABLE, path.name) and path.is_file()]
+    yield from found
     try:
-        # A hook with an out_dir saves elsewhere.
+        # A hook with an out_dir saves elsewhere, and one with a filename_tmpl under another name.
         named = Path((work_dir / 'last_checkpoint').read_text().strip())
-        if named.suffix == '.pth' and named.parent.absolute() != work_dir.absolute() and named.is_file():
+        if named.suffix == '.pth' and named.absolute() not in [path.absolute() for path in found] and named.is_file():
             yield named
     except (OSError, ValueError):  # missing, no UTF-8, a name that no file can have
         pass
@@ -162,10 +163,10 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         self._forget_others(runner)
+        most, self.max_keep_ckpts = self.max_keep_ckpts, -1  # mmengine would remove those beyond it now
         super().before_train(runner)
-        if self.max_keep_ckpts > 0:
-            # Without a limit of its own: what is beyond it is removed later than mmengine would.
-            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
+        self.max_keep_ckpts = most
+        self.keep_ckpt_ids = deque(runner.message_hub.runtime_info.get('keep_ckpt_ids', ()))
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         # The loss of this iteration, which a hook of higher priority has checked, is that of the saved weights.
@@ -187,14 +188,23 @@ class SafeCheckpointHook(CheckpointHook):
             self.max_keep_ckpts = most
 
     def _remove_outdated(self, runner: Runner) -> None:
-        """Remove checkpoints beyond ``max_keep_ckpts``, and those of requests to stop that are older than the rest."""
+        if outdated := list(self._outdated(runner)):
+            # On a GPU, the loss would be looked at later.
+            runner.confirm_losses()
+        for path in outdated:
+            self._remove(path)
+
+    def _outdated(self, runner: Runner) -> Iterator[str]:
+        """The checkpoints beyond ``max_keep_ckpts``, and those of requests to stop that are older than the rest."""
         while 0 < self.max_keep_ckpts < len(self.keep_ckpt_ids):
             step = self.keep_ckpt_ids.popleft()
-            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step)))
+            yield self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
         if self.last_ckpt is not None and is_main_process():
+            # A loop of the user's own does not say what is saved.
+            saved = getattr(runner.train_loop, 'saved', 0)
             for path in Path(runner.work_dir).glob('stopped_iter_*.pth'):
-                if (found := re.fullmatch(_RESUMABLE, path.name)) and int(found[2]) <= runner.train_loop.saved:
-                    self._remove(str(path))
+                if (found := re.fullmatch(_RESUMABLE, path.name)) and int(found[2]) <= saved:
+                    yield str(path)
 
     def _forget_others(self, runner: Runner) -> None:
         """Drop what a checkpoint from another folder, or a made-up one, says about files to remove."""
@@ -207,7 +217,7 @@ class SafeCheckpointHook(CheckpointHook):
             if path.parent.absolute() != folder.absolute() or not re.fullmatch(_BEST, path.name):
                 del info[key]
         steps = info.get('keep_ckpt_ids')
-        own = runner.resumed_from is not None and Path(runner.resumed_from).parent.absolute() == folder.absolute()
+        own = runner.resumed_from is not None and Path(runner.resumed_from).parent.resolve() == folder.resolve()
         if not own or not isinstance(steps, list) or not all(type(step) is int and step >= 0 for step in steps):
             info.pop('keep_ckpt_ids', None)
 

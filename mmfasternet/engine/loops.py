@@ -11,12 +11,18 @@ from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
+from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
 
 from .draws import NumberedBatches, number_draws, seed_draws, seed_iteration
 from .stop import StopRequest
 
 __all__ = ['ResumableEpochLoop', 'ResumableIterLoop']
+
+_NO_BATCH = (
+    'train_dataloader has fewer images than a batch, and leaves incomplete batches out (drop_last): lower its '
+    'batch_size, or set drop_last=False'
+)
 
 
 class _Stopped(Exception):
@@ -61,6 +67,10 @@ class _Resumable:
         self._batches += 1
         seed_iteration(self.runner.seed, self._iter)
         super().run_iter(*batch)
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Leave the training if all processes have agreed to."""
         number = self._request.agreed()
         # Gradients that are still accumulated are in no checkpoint.
         if number and self._iter % getattr(self.runner.optim_wrapper, '_accumulative_counts', 1) == 0:
@@ -84,6 +94,10 @@ class _Resumable:
         self._resumed = True
         length = len(self.dataloader)
         progress = progress or dict(batches=0, epoch_length=length, processes=get_world_size(), sampler_seed=None)
+        numbers = [progress[key] for key in ('batches', 'epoch_length', 'processes')]
+        numbers.append(0 if progress['sampler_seed'] is None else progress['sampler_seed'])
+        if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+            raise ValueError(f'its place in the data is {numbers}')
         same = progress['epoch_length'] == length and progress['processes'] == get_world_size()
         if not same or not self._numbered:
             print_log(
@@ -125,7 +139,15 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
     """``EpochBasedTrainLoop`` that can stop and resume after any iteration of an epoch.
 
     Its arguments are those of mmengine's ``EpochBasedTrainLoop``.
+
+    Raises:
+        UserError: If there is no batch.
     """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, **options: Any) -> None:
+        super().__init__(runner, dataloader, **options)
+        if not len(self.dataloader):
+            raise UserError(_NO_BATCH)
 
     def run_epoch(self) -> None:
         """Run an epoch, or what is left of it."""
@@ -163,7 +185,9 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
         if self._numbered:
             before = (progress or {}).get('processes') or get_world_size()
             self.dataloader.batch_sampler.start = self._iter * before // get_world_size()
-            self.dataloader_iterator = _Endless(self.dataloader, self._iter)
+            # With this option of newer versions, mmengine does not ask for what lies behind.
+            behind = 0 if getattr(self, 'fast_forward_on_resume', False) else self._iter
+            self.dataloader_iterator = _Endless(self.dataloader, behind)
 
     def _validates_now(self) -> bool:
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
@@ -197,6 +221,8 @@ class _Endless:
         epoch = 0
         while True:
             yield from self._dataloader
+            if not len(self._dataloader):
+                raise UserError(_NO_BATCH)
             epoch += 1
             if hasattr(self._dataloader.batch_sampler.sampler, 'set_epoch'):
                 self._dataloader.batch_sampler.sampler.set_epoch(epoch)
@@ -229,8 +255,8 @@ class _Validations(Hook):
         self._rounds = self._request.rounds(len(runner.val_dataloader))
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if batch_idx < self._rounds and (number := self._request.agreed()):
-            raise _Stopped(number)
+        if batch_idx < self._rounds:
+            self._loop.stop_if_asked()
 
     def after_val(self, runner: Runner) -> None:
         self._rounds = None

@@ -49,6 +49,9 @@ _IMPOSSIBLE = (AssertionError, AttributeError, LookupError, OverflowError, Runti
 # mmengine's loop → the one that takes its place.
 _LOOPS = {EpochBasedTrainLoop: ResumableEpochLoop, IterBasedTrainLoop: ResumableIterLoop}
 
+# mmengine's hooks whose place a safe one takes.
+_HOOKS = ('CheckpointHook', 'LoggerHook')
+
 
 def _check_writable(work_dir: str | Path) -> None:
     """Make sure that a run can write its logs and checkpoints, before anything is built."""
@@ -170,20 +173,16 @@ class StrictRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        hooks = dict(hooks or {})
-        plain = dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook'))
-        for name, default in plain.items():
-            hook = hooks.get(name, default)
-            # A config in mmengine's new style names the class itself.
-            kind = hook.get('type') if isinstance(hook, dict) else None
-            if getattr(kind, '__name__', kind) == default['type']:
-                hooks[name] = dict(hook, type=f'Safe{default["type"]}')
         super().register_default_hooks(hooks)
         self.register_hook(FiniteLossHook())
 
     def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
         if isinstance(hook, dict):
             hook = dict(hook)
+            # A config in mmengine's new style names the class itself.
+            kind = getattr(hook.get('type'), '__name__', hook.get('type'))
+            if kind in _HOOKS:
+                hook['type'] = f'Safe{kind}'
             priority = hook.pop('priority', None) if priority is None else priority
             hook = build_hook(hook, f'hook {hook.get("type")}')
         super().register_hook(hook, priority)
@@ -239,7 +238,8 @@ class StrictRunner(Runner):
         super().load_or_resume()
         if isinstance(self._train_loop, BaseLoop):
             # Afterwards, since load_from may be one of them.
-            own = self.resumed_from is not None and Path(self.resumed_from).parent.absolute() == Path(self.work_dir)
+            folder = None if self.resumed_from is None else Path(self.resumed_from).parent.resolve()
+            own = folder == Path(self.work_dir).resolve()
             beyond, name = self.iter if own else -1, f'before_{self.timestamp}'
             self._on_main(lambda: set_aside(self.work_dir, beyond, name))
 
@@ -277,7 +277,7 @@ class StrictRunner(Runner):
     ) -> dict:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location, self.logger)
         if self._resume:
-            self._progress = _check_resumable(checkpoint, filename)
+            self._progress = _check_resumable(checkpoint, filename, self.param_schedulers)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         state_dict = unwrap(checkpoint, filename)
         for pattern, replacement in revise_keys:
@@ -300,10 +300,18 @@ class StrictRunner(Runner):
         self.logger.info(f'Load checkpoint from {filename}: {len(taken)} entries taken, {unused} not part of the model')
         return checkpoint
 
-    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
+    def confirm_losses(self) -> None:
+        """Make sure that the losses so far are finite.
+
+        Raises:
+            UserError: If one is not.
+        """
         for hook in self.hooks:
             if isinstance(hook, FiniteLossHook):
                 hook.confirm(self)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
+        self.confirm_losses()
         check_finite_weights(self.model, self)
         if isinstance(self._train_loop, (ResumableEpochLoop, ResumableIterLoop)):
             meta = dict(meta or {}, progress=self._train_loop.progress())
@@ -371,11 +379,17 @@ class StrictRunner(Runner):
             )
 
 
-def _check_resumable(checkpoint: Any, filename: str) -> dict | None:
+def _check_resumable(checkpoint: Any, filename: str, schedulers: Any) -> dict | None:
     """Make sure that a checkpoint was saved by a training; gives what it says about the place in the data."""
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     counts = [meta.get(key) if isinstance(meta, dict) else None for key in ('epoch', 'iter')]
-    complete = isinstance(checkpoint, dict) and isinstance(checkpoint.get('message_hub'), dict)
+    complete = (
+        isinstance(checkpoint, dict)
+        and isinstance(checkpoint.get('message_hub'), dict)
+        # The best checkpoints have neither, and mmengine would begin both anew.
+        and 'optimizer' in checkpoint
+        and ('param_schedulers' in checkpoint or schedulers is None)
+    )
     if not complete or not all(type(count) is int and count >= 0 for count in counts):
         raise CheckpointError(
             f'{filename} cannot be resumed: it holds weights, but not the state of a training that mmengine saves. To '

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import signal
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from mmdet.datasets.samplers import MultiSourceSampler
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, RUNNERS
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
 
 from conftest import DEMO_CONFIG
 from mmfasternet.engine.config import load_config
 from mmfasternet.engine.draws import NumberedBatches, seed_draws
+from mmfasternet.engine.finite import FiniteLossHook
 from mmfasternet.engine.stop import StopRequest
 from mmfasternet.engine.training import train
 from mmfasternet.errors import UserError
@@ -63,6 +66,7 @@ log_processor = dict(by_epoch=False)
 """
 FREE = {'randomness.seed': None}
 _NUMBERS = itertools.count()
+ACCUMULATED = {'optim_wrapper.accumulative_counts': 3}
 KILLING = 'custom_imports = dict(imports=["mmfasternet", "helpers.kill_hook"])\n'
 
 
@@ -241,6 +245,21 @@ def test_a_training_without_a_fixed_seed_resumes_with_its_own(small, tmp_path):
     assert seen == [order[8:]]
 
 
+def test_a_stop_in_a_validation_loses_no_accumulated_gradients(small, tmp_path):
+    config = inherit(small, tmp_path / 'loop.py', BY_ITERATION)
+    assert run(config, tmp_path / 'work', kill_hook(at_val=0, name='SIGTERM'), **ACCUMULATED) == 143
+    # The validation is due after iteration 4.
+    assert checkpoints(tmp_path / 'work') == ['iter_3.pth', 'iter_6.pth']
+
+
+@pytest.mark.skipif('fast_forward_on_resume' not in signature(IterBasedTrainLoop).parameters, reason='older mmengine')
+def test_a_resumed_training_need_not_ask_for_the_batches_behind_it(small, tmp_path):
+    config = inherit(small, tmp_path / 'loop.py', BY_ITERATION)
+    options = {'train_cfg.val_begin': 99, 'train_cfg.fast_forward_on_resume': True}
+    assert run(config, tmp_path / 'work', kill_hook(at_iter=4, name='SIGTERM'), **options) == 143
+    assert run(config, tmp_path / 'work', resume='auto', **options) == 0
+
+
 # What is resumed, and what a checkpoint may do to a resumed training.
 
 
@@ -299,7 +318,9 @@ def test_a_checkpoint_to_resume_removes_no_file_of_others(small, first_epoch, tm
     for number in (2, 3):
         shutil.copy(first_epoch / 'epoch_1.pth', edited(first_epoch, work_dir / f'epoch_{number}.pth', lambda _: None))
     best = {'default_hooks.checkpoint.save_best': 'coco/bbox_mAP', 'train_cfg.max_epochs': 2}
-    assert run(small, work_dir, resume=str(evil), **best) == 0
+    # As a hook of the config's too.
+    second = dict(type='CheckpointHook', interval=99, save_last=False, max_keep_ckpts=1)
+    assert run(small, work_dir, second, resume=str(evil), **best) == 0
     assert precious.exists()
     # Those of the training before lie together, and the new one has its own.
     (former,) = work_dir.glob('before_*')
@@ -316,6 +337,11 @@ def test_a_checkpoint_to_resume_removes_no_file_of_others(small, first_epoch, tm
         (lambda checkpoint: checkpoint['meta'].update(epoch='1'), 'holds weights, but not the state of a training'),
         (lambda checkpoint: checkpoint['optimizer']['param_groups'].pop(), 'with this config .* another optimizer'),
         (lambda checkpoint: checkpoint['meta'].update(progress=dict(batches='x')), 'with this config'),
+        (lambda checkpoint: checkpoint['meta']['progress'].update(batches=1.5), 'with this config'),
+        (lambda checkpoint: checkpoint['meta']['progress'].update(sampler_seed=2**70), 'with this config'),
+        # As the best checkpoints.
+        (lambda checkpoint: checkpoint.pop('optimizer'), 'holds weights, but not the state of a training'),
+        (lambda checkpoint: checkpoint.pop('param_schedulers'), 'holds weights, but not the state of a training'),
     ],
 )
 def test_what_cannot_be_resumed_is_one_message(small, first_epoch, tmp_path, edit, reason):
@@ -333,6 +359,39 @@ def test_a_training_that_starts_afresh_moves_the_checkpoints_of_another(small, f
     (former,) = work_dir.glob('before_*')
     assert checkpoints(former) == ['best_coco_bbox_mAP_epoch_7.pth', 'epoch_7.pth']
     assert checkpoints(work_dir) == ['epoch_1.pth', 'mine.pth']
+
+
+def test_a_checkpoint_that_a_link_leads_to_is_the_work_dirs_own(small, first_epoch, tmp_path):
+    work_dir = tmp_path / 'work'
+    own = edited(first_epoch, work_dir / 'epoch_1.pth', lambda _: None)
+    (tmp_path / 'link').symlink_to(work_dir)
+    assert run(small, work_dir, resume=str(tmp_path / 'link/epoch_1.pth'), **NO_EPOCH) == 0
+    assert own.exists() and not list(work_dir.glob('before_*'))
+
+
+def test_a_checkpoint_of_another_name_is_resumed(small, tmp_path):
+    named = {'default_hooks.checkpoint.filename_tmpl': 'shapes_{}.pth'}
+    assert run(small, tmp_path / 'work', **NO_EPOCH, **named) == 0
+    assert run(small, tmp_path / 'work', resume='auto', **NO_EPOCH, **named) == 0
+    assert f'Load checkpoint from {tmp_path / "work/shapes_1.pth"}' in log_of(tmp_path / 'work')
+
+
+def test_the_checkpoint_before_outlives_the_resume_from_the_newest(small, first_epoch, tmp_path):
+    def edit(checkpoint: dict) -> None:
+        checkpoint['message_hub']['runtime_info'].update(keep_ckpt_ids=[0, 1])
+
+    before = edited(first_epoch, tmp_path / 'work/epoch_0.pth', lambda checkpoint: checkpoint['meta'].update(iter=1))
+    edited(first_epoch, tmp_path / 'work/epoch_1.pth', edit)
+    there = []
+
+    @HOOKS.register_module(force=True)
+    class LookHook(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            there.append(before.exists())
+
+    two_epochs = {'train_cfg.max_epochs': 2, 'train_cfg.val_begin': 9}
+    assert run(small, tmp_path / 'work', dict(type='LookHook'), resume='auto', **two_epochs) == 0
+    assert there == [True, False, False]
 
 
 @pytest.mark.parametrize('there', [True, False])
@@ -369,6 +428,25 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_last_good_che
         run(small, tmp_path / 'work', dict(type='DivergeHook'), **{'train_cfg.val_begin': 9})
     # The one before is not removed either: this one had yet to show that it is good.
     assert checkpoints(tmp_path / 'work') == ['epoch_1.pth', 'epoch_2.pth']
+
+
+def test_nothing_is_removed_before_the_loss_has_been_looked_at(small, tmp_path, monkeypatch):
+    """On a GPU, several are looked at together."""
+
+    def later(hook: FiniteLossHook, runner: Runner, batch_idx: int, data_batch: object, outputs: dict) -> None:
+        hook._losses.append((runner.iter + 1, outputs['loss'].detach() / (runner.iter != 6)))
+
+    monkeypatch.setattr(FiniteLossHook, 'after_train_iter', later)
+    with pytest.raises(UserError, match='the loss is (nan|inf) in iteration 7'):
+        run(small, tmp_path / 'work', **{'train_cfg.val_begin': 9})
+    assert checkpoints(tmp_path / 'work') == ['epoch_1.pth', 'epoch_2.pth']
+
+
+@pytest.mark.parametrize('loop', ['', BY_ITERATION.replace('InfiniteSampler', 'DefaultSampler')])
+def test_fewer_images_than_a_batch_are_one_message(small, tmp_path, loop):
+    config = inherit(small, tmp_path / 'loop.py', loop)
+    with pytest.raises(UserError, match='has fewer images than a batch'):
+        run(config, tmp_path / 'work', **{'train_dataloader.batch_size': 64, 'train_dataloader.drop_last': True})
 
 
 def test_weights_that_are_not_finite_are_not_saved(small, tmp_path):
