@@ -175,7 +175,7 @@ def main() -> None:
         elif way == 'stop in a validation':
             config = variant(args.config, args.folder, at_val=at, name='SIGTERM')
         job = Job(config, work_dir, args.processes)
-        statuses = job.wait(600) if way is None else kill_once(way, job, rng.uniform(0, seconds), rng)
+        statuses = job.wait(600) if way is None else kill_once(way, job, rng.uniform(0, 0.8 * seconds), rng)
         assert None not in statuses, f'{way}: a process still ran after two minutes'
         if set(statuses) != {0}:
             assert way is not None, f'not killed, but ended with {statuses}'
