@@ -116,6 +116,12 @@ class StrictRunner(Runner):
             try:
                 return super().train()
             except RuntimeError as error:
+                if 'DataLoader worker' in str(error):
+                    raise UserError(
+                        f'a process that loads data was ended from outside ({error}), often because memory ran out: '
+                        'fewer workers (train_dataloader.num_workers) take less. Started again with --resume, the '
+                        'training continues'
+                    ) from error
                 if is_distributed() and any(words in str(error) for words in _LOST):
                     raise UserError(
                         f'contact with another process was lost ({error}); its own log says why, unless its machine or '

@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -461,6 +462,17 @@ def test_weights_that_are_not_finite_are_not_saved(small, tmp_path):
     ):
         run(small, tmp_path / 'work', dict(type='SpoilHook'), **{'train_cfg.val_begin': 9})
     assert checkpoints(tmp_path / 'work') == ['epoch_1.pth']
+
+
+def test_a_killed_data_worker_is_one_message(with_workers, tmp_path):
+    @HOOKS.register_module(force=True)
+    class KillWorkerHook(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+
+    with pytest.raises(UserError, match=r'a process that loads data was ended from outside .*num_workers.*--resume'):
+        run(with_workers, tmp_path / 'work', dict(type='KillWorkerHook'))
 
 
 def test_a_full_disk_is_one_message_and_costs_no_checkpoint(small, tmp_path, monkeypatch):
