@@ -147,7 +147,8 @@ def _check_segmentation(refuse: Callable, annotation: dict, sizes: tuple[float, 
         if not _holds(lambda size: list(size) == [height, width], segmentation.get('size')):
             refuse('segmentation', f'run lengths of the size [{height}, {width}] of its image', annotation)
         counts = segmentation.get('counts')
-        if not isinstance(counts, str) and not _holds(lambda runs: _are_runs(runs, width * height), counts):
+        runs = _uncompressed(counts) if isinstance(counts, str) else counts
+        if not _holds(lambda runs: _are_runs(runs, width * height), runs):
             refuse('segmentation', 'run lengths of all pixels of its image', annotation)
         return
     if not isinstance(segmentation, list):
@@ -174,6 +175,23 @@ def _are_finite(numbers: list) -> bool:
 
 def _are_runs(counts: list, pixels: float) -> bool:
     return sum(counts) == pixels and min(counts) >= 0
+
+
+def _uncompressed(text: str) -> list[int] | None:
+    """The run lengths in pycocotools' text, which it reads without looking at the end of the mask or of the text."""
+    runs, value, shift = [], 0, 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 60:
+            return None
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            # The fifth bit is the sign; from the third run on, the text has the difference to the one before the last.
+            value -= (code & 16) // 16 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value, shift = 0, 0
+    return None if shift else runs
 
 
 def _is_near(numbers: list, size: float) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.registry import RUNNERS
 from PIL import Image
+from pycocotools import mask as rle
 
 from mmfasternet.datasets import annotations
 from mmfasternet.datasets.check import DataError, check_dataset_config, check_images
@@ -103,6 +104,10 @@ def test_data_without_objects(own, tiny_config):
 INF, NAN = float('inf'), float('nan')
 
 
+def encoded(counts: list[int]) -> str:
+    return rle.frPyObjects(dict(size=[96, 128], counts=counts), 96, 128)['counts'].decode()
+
+
 @pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [
@@ -121,6 +126,11 @@ INF, NAN = float('inf'), float('nan')
         ('segmentation', dict(size=[96, 127], counts='x'), r'of the size \[96, 128\] of its image'),
         ('segmentation', dict(size=[96, 128], counts=[5, 10**9]), 'run lengths of all pixels'),
         ('segmentation', dict(size=[96, 128], counts=[96 * 128 + 1, -1]), 'run lengths of all pixels'),
+        # pycocotools crashes, reads beyond its text, or shows what lies in the memory.
+        ('segmentation', dict(size=[96, 128], counts='一'), 'run lengths of all pixels'),
+        ('segmentation', dict(size=[96, 128], counts='P'), 'run lengths of all pixels'),
+        ('segmentation', dict(size=[96, 128], counts=''), 'run lengths of all pixels'),
+        ('segmentation', dict(size=[96, 128], counts='o' * 10**5), 'run lengths of all pixels'),
         ('area', NAN, '"area" must be a finite number, 0 or more, but is nan'),
         ('iscrowd', 'no', '"iscrowd" must be 0 or 1'),
         ('image_id', 999, '"image_id" must be an id that the file has, but is 999'),
@@ -147,6 +157,8 @@ def test_impossible_values_are_named(own, key, value, message):
         ('segmentation', [[1, 2, 3, 4]]),
         ('segmentation', [[-2, -2, 130, -2, 130, 99]]),
         ('segmentation', dict(size=[96, 128], counts=[96 * 128])),
+        ('segmentation', dict(size=[96, 128], counts=encoded([0, 96 * 128]))),
+        ('segmentation', dict(size=[96, 128], counts=encoded([5, 1, 90, 96, 96, 12000]))),
         ('attributes', {'categories': 5}),
     ],
 )
