@@ -23,7 +23,7 @@ def launch(arguments: list[str]) -> None:
 
     Raises:
         SystemExit: If a process fails, with its status, or with 128 + n if signal n killed it or torchrun: 143 for
-            SIGTERM, which a training that was told to stop also ends with.
+            SIGTERM, which a training that was told to stop also ends with. If the port is taken, with a message.
     """
     # Imported here, since torchrun's import sets up logging.
     from torch.distributed import run
@@ -42,6 +42,8 @@ def launch(arguments: list[str]) -> None:
         sys.exit(128 + error.sigval)
     except (RuntimeError, RendezvousError) as error:
         # A store that is lost is a DistError, which is a RuntimeError; torch 2.1 does not name it.
+        if 'address already in use' in str(error).lower():
+            sys.exit(f'error: another job of this machine has the port; set PORT to another one ({error})')
         restarts = int(os.environ.get(_RESTARTS, 0))
         if not restarts:
             sys.exit(f'error: the other machines are lost ({type(error).__name__}: {error})')

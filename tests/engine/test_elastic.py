@@ -8,6 +8,8 @@ import time
 import pytest
 from helpers.project import ROOT, run_tool
 
+from mmfasternet.engine.elastic import launch
+
 ELASTIC = (sys.executable, '-m', 'mmfasternet.engine.elastic', '--standalone', '--nproc_per_node=2')
 
 WORKER = """
@@ -58,3 +60,16 @@ def test_a_signal_is_handed_on_and_is_the_status(worker, tmp_path, number, statu
     process.send_signal(number)
     assert process.wait(timeout=60) == status
     assert (tmp_path / 'told').read_text() == str(int(number))
+
+
+def test_a_port_that_is_taken_is_not_a_lost_machine(monkeypatch):
+    # Imported here, since torchrun's import sets up logging.
+    from torch.distributed import run
+
+    def fail(arguments: list[str]) -> None:
+        raise RuntimeError('The server socket has failed to bind to [::]:29500 (errno: 98 - Address already in use).')
+
+    monkeypatch.setattr(run, 'main', fail)
+    monkeypatch.setenv('PET_SIGNALS_TO_HANDLE', 'SIGTERM')
+    with pytest.raises(SystemExit, match='another job of this machine has the port; set PORT to another one'):
+        launch([])

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from helpers.project import ROOT
-from mmengine.hooks import LoggerHook
+from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import MessageHub
 from torch.nn.parallel import DistributedDataParallel
 
@@ -264,6 +264,12 @@ def test_a_former_best_checkpoint_outlives_the_save_of_the_next(tmp_path, save_b
     assert {path.name for path in tmp_path.iterdir()} == best
     assert 'best_box AP_epoch_3.pth' not in set().union(*beside)
     assert 'best_box AP_epoch_2.pth' in beside[-1]
+
+
+def test_checkpoint_hooks_are_safe_wherever_a_config_has_them(build_runner):
+    runner = build_runner(custom_hooks=[dict(type='CheckpointHook', interval=5), dict(type=CheckpointHook)])
+    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    assert [type(hook) for hook in hooks] == 3 * [SafeCheckpointHook]
 
 
 @pytest.mark.parametrize('rank, files', [(0, 1), (1, 0)])
