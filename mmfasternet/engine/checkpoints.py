@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmfasternet.errors import UserError
-from mmfasternet.weights.reader import CheckpointError, read_checkpoint, read_metadata
+from mmfasternet.weights.reader import CheckpointError, UntrustedCheckpointError, read_checkpoint, read_metadata
 
 __all__ = ['SafeCheckpointHook', 'file_digest', 'latest_checkpoint', 'set_aside']
 
@@ -24,7 +24,7 @@ _BEST = r'best_.+_(epoch|iter)_\d+\.pth'
 _NOTES = ('last_checkpoint', 'last_validation')
 
 
-def latest_checkpoint(work_dir: str | Path) -> str | None:
+def latest_checkpoint(work_dir: str | Path, *elsewhere: str | Path) -> str | None:
     """The checkpoint of a run that is the furthest in its training, by the iteration that each file names.
 
     Files that can't be read are left out, and named in a message. ``last_checkpoint`` counts only as the name of one
@@ -32,6 +32,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
 
     Args:
         work_dir: The run's folder.
+        elsewhere: Other folders that it saves to.
 
     Returns:
         The path, or None if there is no checkpoint.
@@ -44,7 +45,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
         True
     """
     candidates, damaged = [], []
-    for path in _candidates(Path(work_dir)):
+    for path in _candidates(Path(work_dir), *map(Path, elsewhere)):
         try:
             candidates.append((_iteration(path), path.stat().st_mtime, path))
         except CheckpointError as error:
@@ -129,9 +130,10 @@ def file_digest(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _candidates(work_dir: Path) -> Iterator[Path]:
-    """The files in a run's folder that may be checkpoints, and the one that ``last_checkpoint`` names."""
-    found = [path for path in work_dir.glob('*.pth') if re.fullmatch(_RESUMABLE, path.name) and path.is_file()]
+def _candidates(work_dir: Path, *elsewhere: Path) -> Iterator[Path]:
+    """The files in a run's folders that may be checkpoints, and the one that ``last_checkpoint`` names."""
+    paths = (path for folder in (work_dir, *elsewhere) for path in folder.glob('*.pth'))
+    found = [path for path in paths if re.fullmatch(_RESUMABLE, path.name) and path.is_file()]
     yield from found
     try:
         # A hook with an out_dir saves elsewhere, and one with a filename_tmpl under another name.
@@ -144,7 +146,10 @@ def _candidates(work_dir: Path) -> Iterator[Path]:
 
 def _iteration(path: Path) -> int:
     """The iteration that a checkpoint was saved after, as the file says, or else the number in its name."""
-    meta = read_metadata(path).get('meta')
+    try:
+        meta = read_metadata(path).get('meta')
+    except UntrustedCheckpointError:
+        meta = read_checkpoint(path).get('meta')  # where checkpoints are trusted
     iteration = meta.get('iter') if isinstance(meta, dict) else None
     number = re.search(r'_(\d+)\.pth$', path.name)
     return iteration if type(iteration) is int else int(number[1]) if number else 0
@@ -160,6 +165,19 @@ class SafeCheckpointHook(CheckpointHook):
 
     Its options are those of mmengine's ``CheckpointHook``.
     """
+
+    def folder(self, runner: Runner) -> Path:
+        """Where it saves: in ``out_dir``, mmengine adds the name of the work dir.
+
+        Args:
+            runner: The runner.
+
+        Returns:
+            The folder.
+        """
+        if self.out_dir in (None, runner.work_dir):
+            return Path(runner.work_dir)
+        return Path(self.out_dir, Path(runner.work_dir).name)
 
     def before_train(self, runner: Runner) -> None:
         self._forget_others(runner)
@@ -208,10 +226,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _forget_others(self, runner: Runner) -> None:
         """Drop what a checkpoint from another folder, or a made-up one, says about files to remove."""
-        info = runner.message_hub.runtime_info
-        folder = Path(self.out_dir or runner.work_dir)
-        if self.out_dir is not None and self.out_dir != runner.work_dir:
-            folder = folder / Path(runner.work_dir).name  # as mmengine does
+        info, folder = runner.message_hub.runtime_info, self.folder(runner)
         for key in [key for key in info if key == 'best_ckpt' or key.startswith('best_ckpt_')]:
             path = Path(str(info[key]))
             if path.parent.absolute() != folder.absolute() or not re.fullmatch(_BEST, path.name):

@@ -150,9 +150,11 @@ def seed_iteration(seed: int, iteration: int) -> None:
         True
     """
     derived = _derive(seed, iteration)
+    # Alike in all processes, since models may decide by them what all of them compute.
     random.seed(derived)
     np.random.seed(derived)
-    torch.manual_seed(derived)
+    # Not alike, so that their images are not dropped at the same places.
+    torch.manual_seed(_derive(seed, iteration, get_dist_info()[0]))
 
 
 def _derive(*numbers: int) -> int:

@@ -28,7 +28,7 @@ from mmfasternet.weights.reader import CheckpointError, use_safe_reader
 from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
 from . import compile_hook  # noqa: F401, registers its hook
-from .checkpoints import file_digest, latest_checkpoint, set_aside
+from .checkpoints import SafeCheckpointHook, file_digest, latest_checkpoint, set_aside
 from .finite import FiniteLossHook, check_finite_weights
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .model import to_channels_last, widen_rois
@@ -233,8 +233,10 @@ class StrictRunner(Runner):
     def load_or_resume(self) -> None:
         if self._has_loaded:
             return
+        places = {hook.folder(self) for hook in self.hooks if isinstance(hook, SafeCheckpointHook)}
+        places = [Path(self.work_dir), *sorted(places - {Path(self.work_dir)})]
         if self._resume == 'auto' or (self._resume and self._load_from is None):
-            found = self._on_main(lambda: latest_checkpoint(self.work_dir))
+            found = self._on_main(lambda: latest_checkpoint(*places))
             if found is None:
                 start = self._load_from or 'the beginning'
                 self.logger.info(f'Nothing to resume in {self.work_dir}: training starts from {start}.')
@@ -245,9 +247,9 @@ class StrictRunner(Runner):
         if isinstance(self._train_loop, BaseLoop):
             # Afterwards, since load_from may be one of them.
             folder = None if self.resumed_from is None else Path(self.resumed_from).parent.resolve()
-            own = folder == Path(self.work_dir).resolve()
+            own = folder in [place.resolve() for place in places]
             beyond, name = self.iter if own else -1, f'before_{self.timestamp}'
-            self._on_main(lambda: set_aside(self.work_dir, beyond, name))
+            self._on_main(lambda: [set_aside(place, beyond, name) for place in places])
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Resume a training: its weights, optimizer, schedules, place in the data, and random seed.
@@ -346,7 +348,7 @@ class StrictRunner(Runner):
         if is_main_process():
             try:
                 outcome[0] = call()
-            except UserError as error:
+            except (OSError, UserError) as error:
                 outcome[1] = str(error)
         broadcast_object_list(outcome)
         if outcome[1] is not None:

@@ -329,6 +329,16 @@ def test_a_checkpoint_to_resume_removes_no_file_of_others(small, first_epoch, tm
     assert '2 checkpoints of another training lay in' in log_of(work_dir)
 
 
+def test_a_hook_that_saves_elsewhere_is_resumed_without_the_pointer(small, tmp_path):
+    elsewhere = {'default_hooks.checkpoint.out_dir': str(tmp_path / 'elsewhere'), 'train_cfg.val_begin': 9}
+    assert run(small, tmp_path / 'work', **elsewhere, **{'train_cfg.max_epochs': 1}) == 0
+    (tmp_path / 'work/last_checkpoint').write_text('')  # what a kill may leave
+    assert run(small, tmp_path / 'work', resume='auto', **elsewhere, **{'train_cfg.max_epochs': 2}) == 0
+    assert sorted(losses(tmp_path / 'work')) == [1, 2, 3, 4, 5, 6]
+    assert checkpoints(tmp_path / 'elsewhere/work') == ['epoch_2.pth']
+    assert 'resumed epoch: 1' in log_of(tmp_path / 'work')
+
+
 @pytest.mark.parametrize(
     'edit, reason',
     [
