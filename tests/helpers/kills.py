@@ -58,6 +58,7 @@ class Job:
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             port = free.getsockname()[1]
+        self.ended: list[int] = []
         self.pids = [self._fork(config, work_dir, rank, processes, port) for rank in range(processes)]
 
     def _fork(self, config: Path, work_dir: Path, rank: int, processes: int, port: int) -> int:
@@ -91,14 +92,13 @@ class Job:
     def wait(self, seconds: float) -> list[int | None]:
         """The exit statuses, None for what still runs; negative ones are signals."""
         deadline = time.monotonic() + seconds
-        found: dict[int, int] = {}
-        while len(found) < len(self.pids) and time.monotonic() < deadline:
-            for pid in self.pids:
-                if pid not in found and (done := os.waitpid(pid, os.WNOHANG))[0]:
-                    found[pid] = os.waitstatus_to_exitcode(done[1])
+        while self.pids and time.monotonic() < deadline:
+            for pid in list(self.pids):
+                if (done := os.waitpid(pid, os.WNOHANG))[0]:
+                    self.ended.append(os.waitstatus_to_exitcode(done[1]))
+                    self.pids.remove(pid)
             time.sleep(0.02)
-        self.pids = [pid for pid in self.pids if pid not in found]
-        return [*found.values(), *(None for _ in self.pids)]
+        return [*self.ended, *(None for _ in self.pids)]
 
     def workers(self) -> list[int]:
         """The data workers."""
@@ -126,14 +126,15 @@ def variant(config: Path, folder: Path, **kill: object) -> Path:
 
 def kill_once(way: str, job: Job, moment: float, rng: random.Random) -> list[int | None]:
     """Kill a job in some way after some seconds, unless it ends before; gives the exit statuses."""
-    statuses = job.wait(moment)
-    if None not in statuses:
-        return statuses
-    pids = job.workers() if way == 'worker' else [rng.choice(job.pids)]
-    name = way if way.startswith('SIG') else 'SIGKILL'
-    if pids and way not in ('save', 'validation', 'stop in a validation'):
-        os.kill(rng.choice(pids), getattr(signal, name))
-    return [*(status for status in statuses if status is not None), *job.wait(120)]
+    job.wait(moment)
+    while way == 'worker' and job.pids and not job.workers():
+        job.wait(0.1)
+    # The others are killed by a hook.
+    if job.pids and way in ('kill', 'worker', 'SIGTERM', 'SIGUSR1'):
+        targets = job.workers() if way == 'worker' else job.pids
+        if targets:
+            os.kill(rng.choice(targets), getattr(signal, way if way.startswith('SIG') else 'SIGKILL'))
+    return job.wait(120)
 
 
 def main() -> None:
