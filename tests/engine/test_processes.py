@@ -54,19 +54,24 @@ def test_a_signal_to_the_parent_alone_ends_all(number):
     assert parent.wait() in (128 + number, -number, 1) and ends(*pids)
 
 
-def test_a_signal_while_a_command_starts_ends_it_too(monkeypatch):
-    processes_started = []
-    real = subprocess.Popen
-
-    def start(*args, **kwargs):
-        processes_started.append(real(*args, **kwargs))
-        os.kill(os.getpid(), signal.SIGTERM)
-        return processes_started[0]
-
-    monkeypatch.setattr(subprocess, 'Popen', start)
-    with pytest.raises(SystemExit), started(['sleep', '600']):
-        pytest.fail('it should have ended')
-    assert processes_started[0].returncode == -signal.SIGTERM
+def test_a_signal_while_a_command_starts_ends_it_too():
+    """In a process of its own, which the signal may end in another way."""
+    code = (
+        'import os, signal, subprocess\n'
+        'from mmfasternet.engine.processes import started\n'
+        'real = subprocess.Popen\n'
+        'def start(*args, **options):\n'
+        '    process = real(*args, **options)\n'
+        '    print(process.pid, flush=True)\n'
+        '    os.kill(os.getpid(), signal.SIGTERM)\n'
+        '    return process\n'
+        'subprocess.Popen = start\n'
+        'with started(["sleep", "600"]):\n'
+        '    print("it should have ended")\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    (pid,) = map(int, done.stdout.split())
+    assert done.returncode == 143 and ends(pid)
 
 
 def test_one_that_ignores_the_request_is_killed(monkeypatch):
