@@ -54,7 +54,7 @@ def read_guide() -> tuple[dict[str, str], list[str]]:
 CONFIGS, COMMANDS = read_guide()
 
 
-def release(url: str, path: str) -> None:
+def release(url: str, path: Path, expected: str) -> None:
     """In place of the authors' Mask R-CNN, a T0 of the same form, and in place of their ImageNet file another."""
     if url.endswith('/v1.0/fasternet_s-epoch.299-val_acc1.81.2840.pth'):
         torch.save(golden_state_dict('s', 'classification'), path)
@@ -81,7 +81,7 @@ def clone(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('TORCH_HOME', str(clone.with_name('torch')))
         patch.setenv('LOCAL_RANK', '0')  # the tools would set it, and leave it set
-        patch.setattr(torch.hub, 'download_url_to_file', release)
+        patch.setattr('mmfasternet.weights.download._fetch', release)
         patch.chdir(clone)
         yield clone
     shutil.rmtree(clone.parent)  # gigabytes of checkpoints

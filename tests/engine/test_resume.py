@@ -22,7 +22,6 @@ from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
 
-from conftest import DEMO_CONFIG
 from mmfasternet.engine.config import load_config
 from mmfasternet.engine.draws import NumberedBatches, seed_draws
 from mmfasternet.engine.finite import FiniteLossHook
@@ -74,14 +73,18 @@ KILLING = 'custom_imports = dict(imports=["mmfasternet", "helpers.kill_hook"])\n
 @pytest.fixture(scope='module')
 def small(tmp_path_factory, shapes_root) -> Path:
     path = tmp_path_factory.mktemp('config') / 'small.py'
-    path.write_text(SMALL.format(demo=DEMO_CONFIG, data=shapes_root, workers=0))
+    path.write_text(
+        SMALL.format(demo=ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py', data=shapes_root, workers=0)
+    )
     return path
 
 
 @pytest.fixture(scope='module')
 def with_workers(tmp_path_factory, shapes_root) -> Path:
     path = tmp_path_factory.mktemp('config') / 'with_workers.py'
-    path.write_text(SMALL.format(demo=DEMO_CONFIG, data=shapes_root, workers=1))
+    path.write_text(
+        SMALL.format(demo=ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py', data=shapes_root, workers=1)
+    )
     return path
 
 
