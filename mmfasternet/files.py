@@ -7,12 +7,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
 
-__all__ = ['replacing', 'write_file', 'write_json']
+__all__ = ['file_digest', 'replacing', 'write_file', 'write_json']
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # How torch.save says that a write failed; it keeps the system's reason to itself.
@@ -135,3 +136,24 @@ def write_json(path: str | Path, value: Any) -> Path:
         'example.json'
     """
     return write_file(path, json.dumps(value, indent=1, allow_nan=False).encode() + b'\n')
+
+
+def file_digest(path: str | Path) -> str:
+    """The SHA-256 of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> Path('empty.pth').touch()
+        >>> file_digest('empty.pth')[:8]
+        'e3b0c442'
+    """
+    digest = sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,13 @@ from mmengine.config import Config
 
 from mmfasternet.datasets.shapes import MANIFEST
 from mmfasternet.errors import UserError
-from mmfasternet.files import write_json
+from mmfasternet.files import file_digest, write_json
 
 from .config import move_data_root
 
 __all__ = ['claim_work_dir']
 
 _FILE = 'budget.json'
-_CHUNK = 1 << 20
 _SHOWN = 5  # differences
 
 
@@ -75,15 +73,7 @@ def _digests(config: Config) -> dict[str, str]:
         dataset = dataset['dataset']
     root = Path(dataset.get('data_root') or config.get('data_root') or '')
     names = [name for name in (dataset.get('ann_file'), MANIFEST) if isinstance(name, str) and name]
-    return {name: _digest(root / name) for name in names if (root / name).is_file()}
-
-
-def _digest(path: Path) -> str:
-    found = sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+    return {name: file_digest(root / name) for name in names if (root / name).is_file()}
 
 
 def _read(path: Path) -> Any:

@@ -4,7 +4,6 @@ import logging
 import re
 from collections import deque
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmengine.runner import Runner
 from mmfasternet.errors import UserError
 from mmfasternet.weights.reader import CheckpointError, UntrustedCheckpointError, read_checkpoint, read_metadata
 
-__all__ = ['SafeCheckpointHook', 'file_digest', 'latest_checkpoint', 'set_aside']
+__all__ = ['SafeCheckpointHook', 'latest_checkpoint', 'set_aside']
 
 _RESUMABLE = r'(epoch|iter|stopped_iter)_(\d+)\.pth'
 _BEST = r'best_.+_(epoch|iter)_\d+\.pth'
@@ -109,27 +108,6 @@ def set_aside(work_dir: str | Path, beyond: int, name: str) -> None:
     )
 
 
-def file_digest(path: str | Path) -> str:
-    """The SHA-256 of a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Example:
-        >>> Path('empty.pth').touch()
-        >>> file_digest('empty.pth')[:8]
-        'e3b0c442'
-    """
-    digest = sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _candidates(work_dir: Path, *elsewhere: Path) -> Iterator[Path]:
     """The files in a run's folders that may be checkpoints, and the one that ``last_checkpoint`` names."""
     paths = (path for folder in (work_dir, *elsewhere) for path in folder.glob('*.pth'))
@@ -184,6 +162,7 @@ class SafeCheckpointHook(CheckpointHook):
         most, self.max_keep_ckpts = self.max_keep_ckpts, -1  # mmengine would remove those beyond it now
         super().before_train(runner)
         self.max_keep_ckpts = most
+        self._has_saved = True  # what lies there may be more than is kept
         self.keep_ckpt_ids = deque(runner.message_hub.runtime_info.get('keep_ckpt_ids', ()))
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
@@ -202,10 +181,14 @@ class SafeCheckpointHook(CheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
+            self._has_saved = True
         finally:
             self.max_keep_ckpts = most
 
     def _remove_outdated(self, runner: Runner) -> None:
+        if not self._has_saved:
+            return
+        self._has_saved = False
         if outdated := list(self._outdated(runner)):
             # On a GPU, the loss would be looked at later.
             runner.confirm_losses()

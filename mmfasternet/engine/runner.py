@@ -22,13 +22,13 @@ from torch import nn
 
 from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
 from mmfasternet.errors import UserError
-from mmfasternet.files import replacing
+from mmfasternet.files import file_digest, replacing
 from mmfasternet.locks import exclusive
 from mmfasternet.weights.reader import CheckpointError, use_safe_reader
 from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
 from . import compile_hook  # noqa: F401, registers its hook
-from .checkpoints import SafeCheckpointHook, file_digest, latest_checkpoint, set_aside
+from .checkpoints import SafeCheckpointHook, latest_checkpoint, set_aside
 from .finite import FiniteLossHook, check_finite_weights
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .model import to_channels_last, widen_rois

@@ -15,6 +15,7 @@ import torch
 from mmengine.dist import barrier, is_distributed
 
 from mmfasternet.errors import UserError
+from mmfasternet.files import file_digest
 
 from .saved import printable
 
@@ -98,7 +99,7 @@ def download(url: str) -> Path:
 
     def is_there(found: Path) -> bool:
         # Under the plain name lies whatever URL torch has downloaded first.
-        return found.is_file() and (found == path or (expected != '' and _hash_of(found).startswith(expected)))
+        return found.is_file() and (found == path or (expected != '' and file_digest(found).startswith(expected)))
 
     try:
         is_first = not is_distributed() or os.environ.get('LOCAL_RANK', '0') == '0'
@@ -117,14 +118,6 @@ def _hash_in(name: str) -> str:
     """The start of the SHA-256 that a file's name ends in, as torch and OpenMMLab name files; not a date."""
     match = re.search(r'-(?!20\d{6}\.)([0-9a-f]{8,64})\.[^.]+$', name)
     return match[1] if match else ''
-
-
-def _hash_of(path: Path) -> str:
-    digest = sha256()
-    with path.open('rb') as file:
-        while part := file.read(_PART):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 class _SameProtocol(HTTPRedirectHandler):
