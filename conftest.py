@@ -13,6 +13,7 @@ if processes := os.environ.get('PYTEST_XDIST_WORKER_COUNT'):
 import pytest
 import rich
 import torch
+from mmengine.registry import DefaultScope
 
 from mmfasternet.engine.ops import provide_ops
 
@@ -53,6 +54,12 @@ def last_lines(text: str) -> str:
 
 # Tests and examples import mmdet, as the tools do.
 provide_ops()
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope() -> None:
+    """Forget the scopes of earlier tests' runners: modules are looked for in the last one's package."""
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True)

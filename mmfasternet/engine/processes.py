@@ -26,7 +26,7 @@ def end_on_signals() -> Iterator[None]:
     Example:
         >>> try:
         ...     with end_on_signals():
-        ...         os.kill(os.getpid(), signal.SIGTERM)
+        ...         signal.raise_signal(signal.SIGTERM)
         ... except SystemExit as end:
         ...     end.code
         143

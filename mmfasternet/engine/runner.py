@@ -19,6 +19,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS, LOOPS, RUNNERS, DefaultScope
 from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop, IterBasedTrainLoop, Priority, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
 from mmfasternet.errors import UserError
@@ -34,7 +35,7 @@ from .loops import ResumableEpochLoop, ResumableIterLoop
 from .model import to_channels_last, widen_rois
 from .ops import provide_ops
 from .options import build_hook
-from .stop import keep_workers
+from .stop import end_workers, keep_workers
 
 __all__ = ['SafeLoggerHook', 'StrictRunner']
 
@@ -112,6 +113,7 @@ class StrictRunner(Runner):
     def train(self) -> nn.Module:
         with contextlib.ExitStack() as held:
             self._on_main(lambda: self._hold_work_dir(held))
+            held.callback(self._end_workers)
             self._write_config(self.work_dir)
             try:
                 return super().train()
@@ -131,11 +133,23 @@ class StrictRunner(Runner):
 
     def val(self) -> dict:
         self._write_config(self.log_dir)
-        return super().val()
+        try:
+            return super().val()
+        finally:
+            self._end_workers()
 
     def test(self) -> dict:
         self._write_config(self.log_dir)
-        return super().test()
+        try:
+            return super().test()
+        finally:
+            self._end_workers()
+
+    def _end_workers(self) -> None:
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            # A loop is a config until it starts.
+            if isinstance(loop, BaseLoop) and isinstance(loop.dataloader, DataLoader):
+                end_workers(loop.dataloader)
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed() and get_device() == 'cpu':

@@ -17,7 +17,7 @@ from mmengine.dist import is_distributed
 from torch import distributed
 from torch.utils.data import DataLoader
 
-__all__ = ['SIGNALS', 'StopRequest', 'keep_workers']
+__all__ = ['SIGNALS', 'StopRequest', 'end_workers', 'keep_workers']
 
 _GRACE = 30  # seconds, as long as most schedulers wait before they kill
 _SAME = 3  # seconds; torchrun hands on what a terminal or a scheduler has sent to its processes already
@@ -41,7 +41,7 @@ class StopRequest:
     Example:
         >>> with StopRequest() as request:
         ...     before = request.agreed()
-        ...     os.kill(os.getpid(), signal.SIGUSR1)
+        ...     signal.raise_signal(signal.SIGUSR1)
         ...     before, request.agreed() == signal.SIGUSR1
         (0, True)
     """
@@ -119,6 +119,19 @@ def keep_workers(dataloader: DataLoader) -> None:
     # Python ends workers by SIGTERM too, at the very end.
     atexit.register(setattr, leaving, 'value', True)
     dataloader.worker_init_fn = partial(_init_worker, dataloader.worker_init_fn, leaving)
+
+
+def end_workers(dataloader: DataLoader) -> None:
+    """End the workers that a data loader keeps from one epoch to the next; another epoch starts new ones.
+
+    Python's garbage collector closes the queues to them first, and torch then waits for each of them in vain.
+
+    Args:
+        dataloader: The data loader.
+    """
+    iterator, dataloader._iterator = dataloader._iterator, None
+    if iterator is not None:
+        iterator._shutdown_workers()
 
 
 def _init_worker(init: Callable[[int], None] | None, leaving: c_bool, worker_id: int) -> None:

@@ -63,7 +63,7 @@ def test_a_signal_while_a_command_starts_ends_it_too():
         'def start(*args, **options):\n'
         '    process = real(*args, **options)\n'
         '    print(process.pid, flush=True)\n'
-        '    os.kill(os.getpid(), signal.SIGTERM)\n'
+        '    signal.raise_signal(signal.SIGTERM)\n'
         '    return process\n'
         'subprocess.Popen = start\n'
         'with started(["sleep", "600"]):\n'
@@ -93,11 +93,11 @@ def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with end_on_signals():
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
     finally:
         assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
     with pytest.raises(SystemExit) as end, end_on_signals():
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     assert end.value.code == 143 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

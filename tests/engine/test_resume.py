@@ -3,7 +3,6 @@
 import errno
 import itertools
 import multiprocessing
-import os
 import pickle
 import shutil
 import signal
@@ -46,9 +45,7 @@ model = dict(
         mask_head=dict(num_convs=1, in_channels=32, conv_out_channels=32),
     ),
 )
-train_dataloader = dict(
-    batch_size=4, num_workers={workers}, persistent_workers={workers} > 0, dataset=dict(data_root=data_root)
-)
+train_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root))
 val_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + '/annotations/instances_val.json')
@@ -73,24 +70,19 @@ KILLING = 'custom_imports = dict(imports=["mmfasternet", "helpers.kill_hook"])\n
 @pytest.fixture(scope='module')
 def small(tmp_path_factory, shapes_root) -> Path:
     path = tmp_path_factory.mktemp('config') / 'small.py'
-    path.write_text(
-        SMALL.format(demo=ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py', data=shapes_root, workers=0)
-    )
-    return path
-
-
-@pytest.fixture(scope='module')
-def with_workers(tmp_path_factory, shapes_root) -> Path:
-    path = tmp_path_factory.mktemp('config') / 'with_workers.py'
-    path.write_text(
-        SMALL.format(demo=ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py', data=shapes_root, workers=1)
-    )
+    path.write_text(SMALL.format(demo=ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py', data=shapes_root))
     return path
 
 
 def inherit(config: Path, path: Path, text: str) -> Path:
     path.write_text(f'_base_ = {str(config)!r}\n{text}')
     return path
+
+
+@pytest.fixture(scope='module')
+def with_workers(small) -> Path:
+    text = 'train_dataloader = dict(num_workers=1, persistent_workers=True)\n'
+    return inherit(small, small.with_name('with_workers.py'), text)
 
 
 def run(config: Path, work_dir: Path, *hooks: dict, resume: str | None = None, **settings: object) -> int:
@@ -174,20 +166,26 @@ def test_a_training_saves_though_its_data_workers_get_the_signal_too(with_worker
     assert checkpoints(tmp_path / 'work') == ['epoch_1.pth', 'stopped_iter_4.pth']
 
 
+def test_data_workers_end_with_the_training(with_workers, tmp_path):
+    settings = {'val_dataloader.num_workers': 1, 'val_dataloader.persistent_workers': True}
+    run(with_workers, tmp_path / 'work', **settings)
+    assert multiprocessing.active_children() == []
+
+
 def test_a_signal_that_arrives_twice_asks_once(monkeypatch):
     """As from torchrun, which hands on what its processes have got from the same terminal or scheduler."""
-    now = [100.0]
+    now, arrive = [100.0], signal.raise_signal
     monkeypatch.setattr('mmfasternet.engine.stop.time.monotonic', lambda: now[0])
     ended = []
     before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     try:
         with StopRequest() as request:
             for now[0] in (100.0, 101.0):
-                os.kill(os.getpid(), signal.SIGUSR1)
+                arrive(signal.SIGUSR1)
             assert request.agreed() == signal.SIGUSR1
             monkeypatch.setattr('mmfasternet.engine.stop.signal.raise_signal', ended.append)
             now[0] = 110.0
-            os.kill(os.getpid(), signal.SIGUSR1)
+            arrive(signal.SIGUSR1)
             assert ended == [signal.SIGUSR1]
             assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
     finally:
@@ -199,7 +197,7 @@ def test_a_signal_that_is_ignored_stays_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with StopRequest() as request:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             assert request.agreed() == 0
     finally:
         signal.signal(signal.SIGINT, before)
