@@ -22,10 +22,10 @@ if torch.__version__ < (2, 6):
 
 import onnx
 import onnxruntime
-import openvino
 import skimage
 from torch import Tensor, nn
 
+from mmfasternet.benchmark.measure.backends import openvino_core
 from mmfasternet.deploy import export, optimize_for_inference
 from mmfasternet.deploy.export import Exported, export_onnx
 from mmfasternet.deploy.mask_rcnn import MaskRCNNGraph, _paste
@@ -76,7 +76,7 @@ def load(runtime: str, content: bytes) -> Callable[[Tensor], list[np.ndarray]]:
     if runtime == 'onnxruntime':
         session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
         return lambda image: session.run(None, {'image': image.numpy()})
-    core = openvino.Core()
+    core = openvino_core()
     # On some CPUs it would compute in bfloat16 otherwise.
     compiled = core.compile_model(core.read_model(content), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
     return lambda image: list(compiled(image.numpy()).values())

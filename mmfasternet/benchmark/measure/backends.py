@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +39,7 @@ __all__ = [
     'backend_forward',
     'check_backend',
     'exported',
+    'openvino_core',
     'running',
 ]
 
@@ -288,13 +291,32 @@ def _in_onnxruntime(
         return forward, None if found == 'fp32' and image.is_cuda else found
 
 
-def _in_openvino(model: bytes, image: Tensor, threads: int, precision: str) -> tuple[_Forward, str]:
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's ``Core``, one for the process.
+
+    On CPUs with AMX, each gives the process a stack for its signals. Where several end, OpenVINO 2026.4 leaves one that
+    is unmapped: the next signal, such as that of Ctrl-C or of a child that ends, is then a segmentation fault.
+
+    Returns:
+        The core.
+
+    Raises:
+        UserError: If OpenVINO is not installed.
+
+    Example:
+        >>> openvino_core().available_devices
+        ['CPU'...]
+    """
     try:
         import openvino
     except ImportError as error:
         raise UserError('backend openvino needs it: pip install openvino') from error
+    return openvino.Core()
 
-    core = openvino.Core()
+
+def _in_openvino(model: bytes, image: Tensor, threads: int, precision: str) -> tuple[_Forward, str]:
+    core = openvino_core()
     network = core.read_model(model, b'')
     network.reshape({network.inputs[0]: list(image.shape)})
     options = dict(
