@@ -1,83 +1,206 @@
 """Checks of the data that a config names, made before training starts rather than in the middle of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
 
-from .annotations import DataError, check_annotations, read_annotations
-from .images import open_image
+from .annotations import Annotations, DataError, check_annotations, repaired_copy
+from .folders import check_folders
+from .selection import check_classes, check_files, check_selection
 
-__all__ = ['DataError', 'check_dataset_config', 'check_images', 'explain_empty']
+__all__ = ['DataError', 'check_data', 'check_dataset_config', 'explain_empty', 'use_copies']
 
-# Number of images that are checked: enough to find a wrong folder, few enough for a slow disk.
-_SAMPLES = 50
+
+def check_data(datasets: Iterable[dict], evaluators: Any, folder: str | Path) -> tuple[dict[str, str], list[str]]:
+    """Check all data sets of a training or test together, and the annotations that they are measured by.
+
+    Args:
+        datasets: The configs of the data sets, which may wrap others.
+        evaluators: The configs of the evaluators, or None.
+        folder: Where copies of annotation files are written that need a repair, see
+            :func:`~mmfasternet.datasets.annotations.repaired_copy`.
+
+    Returns:
+        The files that are to be read in place of others, path → path, and what a user should know.
+
+    Raises:
+        DataError: If something is wrong; one message has what is wrong with each data set.
+
+    Example:
+        >>> check_data([dict(type='RepeatDataset', dataset=dict(type='CocoDataset'))], None, 'annotations')
+        ({}, [])
+    """
+    leaves = [leaf for dataset in datasets for leaf in _leaves(dataset)]
+    metrics = [metric for metric in _dicts(evaluators) if _type(metric).endswith('CocoMetric')]
+    metrics = [metric for metric in metrics if _is_local_json(metric)]
+    files: dict[str, Annotations] = {}
+    faults, notes = [], []
+    for leaf in leaves:
+        segm = any('segm' in metric.get('metric', ()) for metric in metrics) and leaf.get('test_mode', False)
+        try:
+            found = _check_leaf(leaf, segm)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        if found is not None:
+            files[str(_path(leaf))] = found[0]
+            notes += found[1]
+    for metric in metrics:
+        try:
+            files.setdefault(str(_path(metric)), _check_measured(metric['ann_file'], leaves))
+        except DataError as error:
+            faults.append(str(error))
+    try:
+        _check_classifiers(leaves)
+    except DataError as error:
+        faults.append(str(error))
+    if faults:
+        raise DataError('\n'.join(dict.fromkeys(faults)))
+    copies = {}
+    for path, found in files.items():
+        if found.repairs:
+            copies[path] = str(repaired_copy(path, folder))
+            notes.append(f'{path} is read from a repaired copy, {copies[path]}: {"; ".join(found.repairs)}')
+        if found.notes:
+            notes.append(found.notes.text(path, 'annotations to look at'))
+    return copies, list(dict.fromkeys(notes))
+
+
+def use_copies(configs: Any, copies: dict[str, str]) -> None:
+    """Let data sets and evaluators read other files of annotations.
+
+    Args:
+        configs: Their configs, or a list of configs, which are changed in place.
+        copies: Path → path, from :func:`check_data`.
+
+    Example:
+        >>> config = dict(dataset=dict(data_root='data', ann_file='a.json'))
+        >>> use_copies(config, {'data/a.json': '/work/annotations/a_1.json'})
+        >>> config['dataset']['ann_file']
+        '/work/annotations/a_1.json'
+    """
+    for config in _dicts(configs):
+        if isinstance(config.get('ann_file'), str):
+            config['ann_file'] = copies.get(str(_path(config)), config['ann_file'])
 
 
 def check_dataset_config(cfg: dict) -> None:
-    """Make sure that the files and folders of a data set exist, and that the values of COCO annotations are possible.
+    """Make sure that the files and folders of a data set exist, and that it can be trained or tested on.
 
     Args:
         cfg: The data set's config, which may wrap others (``dataset`` or ``datasets``).
 
     Raises:
-        DataError: If one of them does not exist, or a value is impossible, see
-            :func:`~mmfasternet.datasets.annotations.check_annotations`.
+        DataError: If something is wrong, see :func:`check_data`.
 
     Example:
         >>> check_dataset_config(dict(type='RepeatDataset', dataset=dict(type='CocoDataset')))
     """
     for leaf in _leaves(cfg):
-        root = leaf.get('data_root') or ''
-        prefix = leaf.get('data_prefix') or {}
-        # mmpretrain's data sets name one folder, or a split that has the name of its folder.
-        prefix = dict(img=prefix or leaf.get('split')) if isinstance(prefix, str) or not prefix else prefix
-        named = [leaf.get('ann_file'), *(prefix.get(key) for key in ('img', 'img_path', 'seg_map_path'))]
-        wanted = [name for name in named if isinstance(name, str) and name]
-        if leaf.get('backend_args') or any('://' in str(path) for path in (root, *wanted)):
-            continue  # mmengine reads cloud storage
-        missing = [name for name in wanted if not Path(root, name).exists()]
-        if missing:
+        _check_leaf(leaf)
+
+
+def _check_leaf(leaf: dict, segm: bool = False) -> tuple[Annotations, list[str]] | None:
+    """Check one data set; gives its annotations, if they are COCO's, and what a user should know."""
+    root = leaf.get('data_root') or ''
+    prefix = leaf.get('data_prefix') or {}
+    # mmpretrain's data sets name one folder, or a split that has the name of its folder.
+    prefix = dict(img=prefix or leaf.get('split')) if isinstance(prefix, str) or not prefix else prefix
+    named = [leaf.get('ann_file'), *(prefix.get(key) for key in ('img', 'img_path', 'seg_map_path'))]
+    wanted = [name for name in named if isinstance(name, str) and name]
+    _check_pipeline(leaf)
+    if leaf.get('backend_args') or any('://' in str(path) for path in (root, *wanted)):
+        return None  # mmengine reads cloud storage
+    missing = [name for name in wanted if not Path(root, name).exists()]
+    if missing:
+        raise DataError(
+            f'no data at {Path(root).absolute()}: it must hold {" and ".join(wanted)}, and lacks '
+            f'{" and ".join(missing)}. If the data is elsewhere, set --cfg-options data_root=FOLDER or, for '
+            'detectors, MMDET_DATASETS=FOLDER. The demo (`mmfasternet demo`, or `make demo` in a '
+            'clone) generates its data and needs no download.'
+        )
+    if not _is_local_json(leaf):
+        return None
+    path, is_coco = _path(leaf), _is_coco(leaf)
+    found = check_annotations(path, is_coco)
+    if found is None or not is_coco:
+        return None
+    if isinstance(prefix.get('img'), str):
+        check_files(path, found.file_names, Path(root, prefix['img']))
+    classes = _classes(leaf)
+    if not classes:
+        return found, []
+    check_classes(path, found, classes)
+    loads = [step for step in _dicts(leaf.get('pipeline')) if _type(step).endswith('LoadAnnotations')]
+    masks = [step for step in loads if step.get('with_mask')]
+    filter_cfg = None if leaf.get('test_mode') else leaf.get('filter_cfg')
+    only_polygons = any(step.get('poly2mask') is False for step in masks) and not leaf.get('test_mode')
+    return found, check_selection(path, found, classes, filter_cfg, segm or bool(masks), only_polygons)
+
+
+def _check_pipeline(leaf: dict) -> None:
+    for step in _dicts(leaf.get('pipeline')):
+        scale = step.get('scale')
+        one = isinstance(scale, (list, tuple)) and all(isinstance(side, int) for side in scale)
+        if _type(step) == 'RandomResize' and one and not step.get('ratio_range'):
+            small = tuple(round(side * 0.8) for side in scale)
             raise DataError(
-                f'no data at {Path(root).absolute()}: it must hold {" and ".join(wanted)}, and lacks '
-                f'{" and ".join(missing)}. If the data is elsewhere, set --cfg-options data_root=FOLDER or, for '
-                'detectors, MMDET_DATASETS=FOLDER. The demo (`mmfasternet demo`, or `make demo` in a '
-                'clone) generates its data and needs no download.'
+                f'RandomResize draws a scale from two, but the config has scale={tuple(scale)}: write '
+                f'scale=[{small}, {tuple(scale)}], or ratio_range=(0.8, 1.0) beside it'
             )
-        if str(leaf.get('ann_file') or '').endswith('.json'):
-            check_annotations(Path(root, leaf['ann_file']), _is_coco(leaf))
+
+
+def _check_measured(path: str, leaves: list[dict]) -> Annotations:
+    """Check the annotations that an evaluator compares predictions with."""
+    if not Path(path).is_file():
+        raise DataError(f'the evaluator compares with {path}, which does not exist; set its ann_file (val_evaluator)')
+    found = check_annotations(path)
+    tested = [leaf for leaf in leaves if leaf.get('test_mode') and _is_coco(leaf) and _is_local_json(leaf)]
+    for leaf in tested:
+        own = _path(leaf)
+        if own.resolve() == Path(path).resolve():
+            continue
+        images = check_annotations(own).images
+        if not images.keys() <= found.images.keys():
+            raise DataError(
+                f'the evaluator compares with {path}, which lacks {len(images.keys() - found.images.keys())} of the '
+                f'{len(images)} image ids of {own}, which it is to measure; set ann_file of the evaluator to that file'
+            )
+        check_classes(path, found, _classes(leaf))
+    return found
+
+
+def _check_classifiers(leaves: list[dict]) -> None:
+    """Check the folders of classes of all data sets together."""
+    folders, classes = {}, None
+    for leaf in leaves:
+        if not _bases(leaf) & {'CustomDataset', 'ImageNet'} or leaf.get('ann_file') or not leaf.get('with_label', True):
+            continue
+        prefix = leaf.get('data_prefix') or leaf.get('split') or ''
+        prefix = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
+        folder = Path(leaf.get('data_root') or '', prefix)
+        if folder.is_dir() and not leaf.get('backend_args'):
+            folders[folder] = None
+            classes = classes or leaf.get('classes') or (leaf.get('metainfo') or {}).get('classes')
+    check_folders(list(folders), None if isinstance(classes, str) else classes)
 
 
 def explain_empty(cfg: dict) -> None:
-    """Explain why mmengine could not serialize a data set, if the reason is that it has no image left.
+    """Explain why mmengine could not serialize a data set, if the reason is that a folder has no image.
 
     Args:
         cfg: The data set's config, which may wrap others.
 
     Raises:
-        DataError: If a COCO annotation file has no annotation, or none of the classes, or a folder has no image.
+        DataError: If it has none.
 
     Example:
         >>> explain_empty(dict(type='ADE20KDataset'))
     """
     for leaf in _leaves(cfg):
         _check_folder(leaf)
-        path = Path(leaf.get('data_root') or '', leaf.get('ann_file') or '')
-        if path.suffix != '.json':
-            continue
-        names = check_annotations(path, _is_coco(leaf))
-        if not names:
-            continue
-        annotations = read_annotations(path)['annotations']
-        used = {names.get(annotation.get('category_id')) for annotation in annotations}
-        classes = (leaf.get('metainfo') or {}).get('classes') or tuple(names.values())
-        if not used & set(classes):
-            raise DataError(
-                f'{path} leaves no image: it has {len(annotations)} annotations, and none of the '
-                f'classes {tuple(classes)}; its categories are {tuple(names.values())}'
-            )
 
 
 def _check_folder(leaf: dict) -> None:
@@ -93,111 +216,58 @@ def _check_folder(leaf: dict) -> None:
         )
 
 
-def check_images(dataset: Any) -> None:
-    """Make sure that a data set knows its classes, and that its images and semantic maps match its annotations.
-
-    Up to 50 images, spread evenly over the data set, are opened.
-
-    Args:
-        dataset: A data set of mmengine's kind; others are not checked.
-
-    Raises:
-        DataError: If the annotations or maps don't match the classes or the images.
-
-    Example:
-        >>> check_images([])
-    """
-    while not isinstance(dataset, BaseDataset) and hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    if not isinstance(dataset, BaseDataset):
-        return
-    classes = dataset.metainfo.get('classes', ())
-    if len(getattr(dataset, 'cat_ids', classes)) != len(classes):
-        raise DataError(
-            f'{dataset.ann_file} knows only {len(dataset.cat_ids)} of the {len(classes)} classes {tuple(classes)}; '
-            'set metainfo=dict(classes=...) of the data set to the names of its categories'
-        )
-    _check_order(dataset, classes)
-    with_masks = any(getattr(step, 'with_mask', False) for step in dataset.pipeline.transforms)
-    for index in np.unique(np.linspace(0, len(dataset) - 1, _SAMPLES).astype(int)):
-        info = dataset.get_data_info(int(index))
-        if '://' not in str(info.get('img_path', '://')):
-            _check_image(dataset.ann_file, info)
-            if with_masks and any('mask' not in instance for instance in info.get('instances', [])):
-                raise DataError(
-                    f'{dataset.ann_file} has an object without a segmentation in {info["img_path"]}, and the config '
-                    'trains on masks; use a detector of boxes, or set with_mask=False in LoadAnnotations and remove '
-                    'the mask head'
-                )
-            if 'reduce_zero_label' in info and info.get('seg_map_path'):  # mmseg's; mmdet's panoptic maps differ
-                _check_map(info, len(classes))
+def _type(config: dict) -> str:
+    """The name of what a config is built into; configs in mmengine's new style name the class itself."""
+    kind = config.get('type')
+    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
-def _check_order(dataset: BaseDataset, classes: Sequence[str]) -> None:
-    """mmdet numbers the classes in the order of the JSON's categories, and names them in the order of the config."""
-    path = Path(dataset.ann_file)
-    if not hasattr(dataset, 'cat_ids') or path.suffix != '.json' or not path.is_file():
-        return
-    names = check_annotations(path, _is_coco(dict(type=type(dataset))))
-    if not names:
-        return
-    numbered = tuple(names[number] for number in dataset.cat_ids)
-    if numbered != tuple(classes) and set(numbered) == set(classes):
-        raise DataError(
-            f'the classes {tuple(classes)} of the config are in another order than the categories of {path}, so that '
-            f"mmdet would show one under another's name; write classes={numbered}"
-        )
+def _class(leaf: dict) -> type | None:
+    kind = leaf.get('type')
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(leaf.get('_scope_')) as registry:
+            kind = registry.get(kind)
+    return kind if isinstance(kind, type) else None
 
 
-def _check_image(ann_file: str, info: dict) -> None:
-    path = Path(info['img_path'])
-    if not path.is_file():
-        raise DataError(f'{ann_file} names the image {path}, which does not exist; is data_prefix the right folder?')
-    if 'width' not in info:
-        return
-    with open_image(path) as image:
-        size = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: width and height are swapped
-    named = (info['width'], info['height'])
-    if named != size and not (turned and named == size[::-1]):
-        raise DataError(
-            f'{ann_file} says that {path} has width and height {named}, but the image has {size}: the annotations '
-            'were made for other images'
-        )
-
-
-def _check_map(info: dict, num_classes: int) -> None:
-    source, path = info['img_path'], Path(info['seg_map_path'])
-    if not path.is_file():
-        raise DataError(
-            f'the image {source} has no semantic map {path}; set data_prefix and seg_map_suffix of the data set to the '
-            'folder and the ending of its maps'
-        )
-    with open_image(source) as image, open_image(path) as mapped:
-        if mapped.size != image.size:
-            raise DataError(
-                f'{path} has width and height {mapped.size}, but its image {source} has {image.size}: the maps were '
-                'made for other images'
-            )
-        labels = np.asarray(mapped)
-    if labels.ndim != 2:
-        raise DataError(f'{path} is a colour image; a semantic map has one channel, with the number of the class')
-    if info['label_map']:
-        return  # mmseg renumbers the classes
-    # 255 is ignored, and so is 0 where the classes are counted from 1.
-    last = num_classes if info['reduce_zero_label'] else num_classes - 1
-    highest = labels[labels != 255].max(initial=0)
-    if highest > last:
-        raise DataError(
-            f'{path} has class number {highest}, but the {num_classes} classes of the data set end at {last}; '
-            'set metainfo=dict(classes=...) or reduce_zero_label, or convert the maps'
-        )
+def _bases(leaf: dict) -> set[str]:
+    return {base.__name__ for base in getattr(_class(leaf), '__mro__', ())}
 
 
 def _is_coco(leaf: dict) -> bool:
     """Whether mmdet reads its annotations as COCO's; other data sets have JSON files of other formats."""
-    kind = leaf.get('type')
-    return (kind if isinstance(kind, str) else getattr(kind, '__name__', '')).endswith('CocoDataset')
+    bases = _bases(leaf) or {_type(leaf)}
+    return any(name.endswith('CocoDataset') for name in bases) and not any(
+        name.startswith(('LVIS', 'CocoPanoptic')) for name in bases
+    )
+
+
+def _classes(leaf: dict) -> tuple[str, ...]:
+    """The names of the classes: the config's, in place of the data set's own."""
+    classes = (leaf.get('metainfo') or {}).get('classes')
+    if classes is None:
+        classes = getattr(_class(leaf), 'METAINFO', {}).get('classes')
+    if isinstance(classes, str):
+        # mmengine reads the lines of a file, and takes any other text for the name of one class.
+        return tuple(Path(classes).read_text().splitlines()) if Path(classes).is_file() else (classes,)
+    return tuple(classes or ())
+
+
+def _path(config: dict) -> Path:
+    return Path(config.get('data_root') or '', config['ann_file'])
+
+
+def _is_local_json(config: dict) -> bool:
+    file = config.get('ann_file')
+    return isinstance(file, str) and file.endswith('.json') and '://' not in file and not config.get('backend_args')
+
+
+def _dicts(config: Any) -> Iterator[dict]:
+    """All dicts in a config."""
+    if isinstance(config, dict):
+        yield config
+    for item in config.values() if isinstance(config, dict) else config if isinstance(config, (list, tuple)) else ():
+        yield from _dicts(item)
 
 
 def _leaves(cfg: dict) -> Iterator[dict]:

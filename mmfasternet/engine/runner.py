@@ -21,7 +21,9 @@ from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop, Ite
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
+from mmfasternet.datasets.annotations import repaired_copy
+from mmfasternet.datasets.check import DataError, check_data, check_dataset_config, explain_empty, use_copies
+from mmfasternet.datasets.pixels import check_images
 from mmfasternet.errors import UserError
 from mmfasternet.files import file_digest, replacing
 from mmfasternet.locks import exclusive
@@ -31,6 +33,7 @@ from mmfasternet.weights.state_dict import check_whole_model, unwrap
 from . import compile_hook  # noqa: F401, registers its hook
 from .checkpoints import SafeCheckpointHook, latest_checkpoint, set_aside
 from .finite import FiniteLossHook, check_finite_weights
+from .heads import check_heads
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .model import to_channels_last, widen_rois
 from .ops import provide_ops
@@ -52,6 +55,10 @@ _LOOPS = {EpochBasedTrainLoop: ResumableEpochLoop, IterBasedTrainLoop: Resumable
 
 # mmengine's hooks whose place a safe one takes.
 _HOOKS = ('CheckpointHook', 'LoggerHook')
+
+
+def _is_config(dataloader: Any) -> bool:
+    return isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict)
 
 
 def _check_writable(work_dir: str | Path) -> None:
@@ -115,8 +122,17 @@ class StrictRunner(Runner):
             self._on_main(lambda: self._hold_work_dir(held))
             held.callback(self._end_workers)
             self._write_config(self.work_dir)
+            self._check_data('train', *(['val'] if self._val_loop is not None else []))
             try:
                 return super().train()
+            except ValueError as error:
+                if 'more than 1 value per channel' not in str(error):
+                    raise
+                raise UserError(
+                    f'BN has no statistics of a single value ({error}): the batch was one image of less than 64 pixels '
+                    'a side. Set train_dataloader.batch_size to 2 or more and train_dataloader.drop_last=True, enlarge '
+                    'the images (scale of Resize), or keep the trained statistics (model.backbone.norm_eval=True)'
+                ) from error
             except RuntimeError as error:
                 if 'DataLoader worker' in str(error):
                     raise UserError(
@@ -133,6 +149,7 @@ class StrictRunner(Runner):
 
     def val(self) -> dict:
         self._write_config(self.log_dir)
+        self._check_data('val')
         try:
             return super().val()
         finally:
@@ -140,10 +157,26 @@ class StrictRunner(Runner):
 
     def test(self) -> dict:
         self._write_config(self.log_dir)
+        self._check_data('test')
         try:
             return super().test()
         finally:
             self._end_workers()
+
+    def _check_data(self, *splits: str) -> None:
+        """Check the data of all splits before any is loaded; what needs a repair is read from a repaired copy."""
+        loaders = [getattr(self, f'_{split}_dataloader') for split in splits]
+        datasets = [loader['dataset'] for loader in loaders if _is_config(loader)]
+        evaluators = [getattr(self, f'_{split}_evaluator') for split in splits if split != 'train']
+        folder = Path(self.work_dir, 'annotations')
+        copies, notes = self._on_main(lambda: check_data(datasets, evaluators, folder))
+        for path, copy in copies.items():
+            # On a machine that does not share the work dir.
+            if not Path(copy).is_file():
+                repaired_copy(path, folder)
+        use_copies([datasets, evaluators], copies)
+        for note in notes:
+            self.logger.warning(note)
 
     def _end_workers(self) -> None:
         for loop in (self._train_loop, self._val_loop, self._test_loop):
@@ -219,13 +252,29 @@ class StrictRunner(Runner):
             kind = LOOPS.get(kind) if isinstance(kind, str) else kind
             loop = {key: value for key, value in loop.items() if key not in ('type', 'by_epoch')}
             loop['type'] = _LOOPS.get(kind, kind)
-        return super().build_train_loop(loop)
+        built = super().build_train_loop(loop)
+        check_heads(self.model, built.dataloader.dataset)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_val_loop(loop)
+        check_heads(self.model, built.dataloader.dataset)
+        return built
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_test_loop(loop)
+        check_heads(self.model, built.dataloader.dataset)
+        return built
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
-        is_config = isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict)
+        is_config = _is_config(dataloader)
         if is_config:
             check_dataset_config(dataloader['dataset'])
+            if not dataloader.get('num_workers'):
+                # torch refuses them without workers.
+                workers = ('persistent_workers', 'prefetch_factor')
+                dataloader = {key: value for key, value in dataloader.items() if key not in workers}
         try:
             built = Runner.build_dataloader(dataloader, *args, **kwargs)
         except ValueError:

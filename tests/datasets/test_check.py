@@ -10,7 +10,8 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from mmfasternet.datasets import annotations
-from mmfasternet.datasets.check import DataError, check_dataset_config, check_images
+from mmfasternet.datasets.check import DataError, check_dataset_config
+from mmfasternet.datasets.pixels import check_images
 from mmfasternet.datasets.shapes import CLASSES
 from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError
@@ -70,14 +71,18 @@ def test_annotations_of_another_size(own):
 
 
 def test_classes_that_the_annotations_do_not_know(own):
-    with pytest.raises(DataError, match=r"knows only 1 of the 2 classes \('circle', 'sphere'\)"):
-        check_images(build(own, metainfo=dict(classes=('circle', 'sphere'))))
+    with pytest.raises(
+        DataError, match=r"knows only 1 of the 2 classes \('circle', 'sphere'\), and lacks \('sphere',\)"
+    ):
+        check_dataset_config(dataset_config(own, metainfo=dict(classes=('circle', 'sphere'))))
 
 
 def test_classes_in_another_order(own):
-    check_images(build(own, metainfo=dict(classes=CLASSES[1:3])))
-    with pytest.raises(DataError, match=r"are in another order .*; write classes=\('triangle', 'square'\)"):
-        check_images(build(own, metainfo=dict(classes=CLASSES[2:0:-1])))
+    check_dataset_config(dataset_config(own, metainfo=dict(classes=CLASSES[1:3])))
+    reverse = dataset_config(own, metainfo=dict(classes=CLASSES[2:0:-1]))
+    for config in (reverse, dict(type='ConcatDataset', datasets=[dataset_config(own), reverse])):
+        with pytest.raises(DataError, match=r"are in another order .*; write classes=\('triangle', 'square'\)"):
+            check_dataset_config(config)
 
 
 def test_boxes_where_masks_are_needed(own):
@@ -87,7 +92,13 @@ def test_boxes_where_masks_are_needed(own):
         del annotation['segmentation']
     path.write_text(json.dumps(content))
     boxes = dict(type='mmdet.LoadAnnotations', with_bbox=True)
-    check_images(build(own, pipeline=[boxes]))
+    check_dataset_config(dataset_config(own, pipeline=[boxes]))
+    with pytest.raises(DataError, match='has an object without a segmentation') as error:
+        check_dataset_config(dataset_config(own, pipeline=[dict(boxes, with_mask=True)]))
+    count = len(content['annotations'])
+    assert 'annotation 1 in 000001.png' in str(error.value) and 'use a detector of boxes' in str(error.value)
+    assert f'… and {count - 10} more of this kind' in str(error.value)
+    # Of other data sets, a sample is looked at.
     with pytest.raises(DataError, match='has an object without a segmentation in .*; use a detector of boxes'):
         check_images(build(own, pipeline=[dict(boxes, with_mask=True)]))
 
@@ -97,7 +108,7 @@ def test_data_without_objects(own, tiny_config):
     path.write_text(json.dumps({**json.loads(path.read_text()), 'annotations': []}))
     options = {'data_root': str(own), 'train_dataloader.dataset.filter_cfg': dict(filter_empty_gt=True)}
     runner = RUNNERS.build(load_config(tiny_config, options))
-    with pytest.raises(DataError, match='leaves no image: it has 0 annotations, and none of the classes'):
+    with pytest.raises(UserError, match='leaves no image: it has 0 annotations, and none of the classes'):
         runner.train()
 
 
@@ -135,8 +146,8 @@ def encoded(counts: list[int]) -> str:
         ('iscrowd', 'no', '"iscrowd" must be 0 or 1'),
         ('image_id', 999, '"image_id" must be an id that the file has, but is 999'),
         ('category_id', [1], '"category_id" must be an id that the file has'),
-        ('id', 2, 'two entries have the annotation id 2'),
-        ('id', None, 'annotation 0 of the list must be an object with an id'),
+        ('image_id', '1', r'"image_id" must be an id that the file has \(it has 1\), but is \'1\''),
+        ('segmentation', [[5, 5, 30, 5, 30, 30, 7]], 'polygons of x and y in turn, an even number of values'),
     ],
 )
 def test_impossible_values_are_named(own, key, value, message):
@@ -203,10 +214,10 @@ def test_json_of_other_data_sets_passes(own):
 
 def test_a_file_is_parsed_once(own, monkeypatch):
     read = []
-    real = annotations.read_annotations
-    monkeypatch.setattr(annotations, 'read_annotations', lambda path: (read.append(path), real(path))[1])
+    real = json.loads
+    monkeypatch.setattr(annotations.json, 'loads', lambda data: (read.append(data), real(data))[1])
     check_dataset_config(dataset_config(own))
-    check_images(build(own))
+    check_dataset_config(dict(type='ConcatDataset', datasets=[dataset_config(own)] * 2))
     assert len(read) == 1
 
 

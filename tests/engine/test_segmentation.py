@@ -20,7 +20,8 @@ from PIL import Image
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmfasternet.datasets import CLASSES, draw_semantic_sheet
-from mmfasternet.datasets.check import DataError, check_dataset_config, check_images, explain_empty
+from mmfasternet.datasets.check import DataError, check_dataset_config, explain_empty
+from mmfasternet.datasets.pixels import check_images
 from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError
 
