@@ -155,7 +155,7 @@ def check_annotations(path: str | Path, is_coco: bool = True) -> Annotations | N
         >>> box = dict(id=0, image_id=1, category_id=1, bbox=[1, 2, 3, 4], area=12)
         >>> content = dict(images=[image], annotations=[box], categories=[dict(id=1, name='cat')])
         >>> _ = Path('coco.json').write_text(json.dumps(content))
-        >>> check_annotations('coco.json').repairs[0]
+        >>> check_annotations('coco.json').repairs[-1]
         '"iscrowd" was missing in 1 annotation, and is 0'
         >>> box['bbox'][3] = float('nan')
         >>> _ = Path('coco.json').write_text(json.dumps(content))

@@ -10,7 +10,7 @@ import numpy as np
 from mmfasternet.errors import UserError
 from mmfasternet.files import replacing
 
-from .annotations import check_annotations, read_annotations
+from .annotations import load_annotations
 from .images import read_image
 
 __all__ = ['make_crops']
@@ -56,16 +56,14 @@ def _write_split(source: Path, root: Path, split: str) -> None:
     file = source / 'annotations' / f'instances_{split}.json'
     if not file.is_file():
         raise UserError(f'{file} does not exist; make the data set with `mmfasternet make_shapes {source}`')
-    classes = check_annotations(file)
-    coco = read_annotations(file)
+    coco = load_annotations(file)
+    classes = {category['id']: category['name'] for category in coco['categories']}
     _check_names(file, 'class', classes.values())
     _check_names(file, 'image', (entry['file_name'] for entry in coco['images']))
     for name in classes.values():
         (root / split / name).mkdir(parents=True)
     boxes = defaultdict(list)
     for annotation in coco['annotations']:
-        if not isinstance(annotation['id'], int):
-            raise UserError(f'{file}: an id of an annotation must be an integer, but is {annotation["id"]!r}')
         boxes[annotation['image_id']].append(annotation)
     for entry in coco['images']:
         image = read_image(source / split / entry['file_name'])

@@ -43,9 +43,10 @@ def test_an_image_elsewhere_is_not_read(spoil, tmp_path):
         make_crops(spoil('images', 0, file_name='../../other.png'), tmp_path / 'crops')
 
 
-def test_an_id_that_is_a_path_is_refused(spoil, tmp_path):
-    with pytest.raises(UserError, match='must be an integer'):
-        make_crops(spoil('annotations', 0, id='../../x'), tmp_path / 'crops')
+def test_an_id_that_is_a_path_names_no_file(spoil, tmp_path):
+    crops = make_crops(spoil('annotations', 0, id='../../x'), tmp_path / 'crops')
+    names = sorted(path.stem for path in (crops / 'train').rglob('*.png'))
+    assert names == [f'{number:06d}' for number in range(1, len(names) + 1)] and not list(tmp_path.rglob('*x.png'))
 
 
 def test_a_box_outside_of_its_image_has_no_crop(spoil, tmp_path):

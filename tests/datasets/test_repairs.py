@@ -3,6 +3,7 @@
 import json
 import shutil
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 from mmengine.config import ConfigDict
@@ -160,8 +161,8 @@ def test_other_encodings(own, encoding):
     path.write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
     data = data_set(own)
     copies, _ = check_data([data], None, own / 'copies')
-    assert json.load(open(copies[str(path)])) == content
-    assert open(copies[str(path)], 'rb').read().isascii()
+    copy = Path(copies[str(path)]).read_bytes()
+    assert json.loads(copy) == content and copy.isascii()
 
 
 def test_a_locale_other_than_utf_8(own, monkeypatch):
@@ -187,7 +188,7 @@ def test_a_category_without_objects_of_anothers_name_is_left_out(own):
     data = data_set(own)
     copies, notes = check_data([data], None, own / 'copies')
     (copy,) = copies.values()
-    assert [entry['name'] for entry in json.load(open(copy))['categories']] == list(CLASSES)
+    assert [entry['name'] for entry in json.loads(Path(copy).read_text())['categories']] == list(CLASSES)
     assert "category 99, 'circle', has no object" in notes[0]
 
 
