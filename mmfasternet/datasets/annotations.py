@@ -483,34 +483,32 @@ def _look_at_boxes(faults: Findings, found: Annotations) -> None:
     if not len(found.boxes):
         return
     boxes, sizes = found.boxes, found.sizes[found.image_of]
-    low, corner = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     has = ~np.isnan(found.bounds[:, 0]) & ~found.crowd
-    bounds = np.hstack([found.bounds[:, :2], found.bounds[:, :2] + found.bounds[:, 2:]])
-    off = np.abs(np.hstack([low, corner]) - bounds).max(1)
-    turned = has & (off > _SLACK) & (np.abs(boxes - bounds).max(1) <= _SLACK)
-    as_corners = (boxes[:, 2:] > low).all(1) & (boxes[:, 2:] <= sizes + _SLACK).all(1)
-    beyond = (corner > sizes + _SLACK).any(1)
+    box, polygon = (np.hstack([wh[:, :2], wh[:, :2] + wh[:, 2:]]) for wh in (boxes, found.bounds))
+    turned = (np.abs(boxes - polygon).max(1) <= _SLACK) & (np.abs(box - polygon).max(1) > _SLACK)
     if has.any():
-        are_corners = turned.sum() > has.sum() / 2
-    else:
-        are_corners = as_corners.all() and beyond.sum() > max(1, len(boxes) / 10)
-        turned = beyond
-    if are_corners:
-        for index in np.flatnonzero(turned):
-            faults.add(
-                'corners',
-                f'{found.objects[index]}: "bbox" must be x, y, width and height, but {boxes[index].tolist()} are the '
-                'corners of the box; subtract the first two numbers from the last two',
-            )
-        return
-    # A polygon may cross the border of the image where its box does not.
-    limits = np.hstack([sizes, sizes])
-    off = np.abs(np.clip(np.hstack([low, corner]), 0, limits) - np.clip(bounds, 0, limits)).max(1)
-    for index in np.flatnonzero(has & (off > _SLACK) & (off > 0.05 * found.bounds[:, 2:].max(1))):
-        found.notes.add(
-            'off',
-            f'{found.objects[index]}: the box {boxes[index].tolist()} is {off[index]:.1f} pixels off its polygons',
+        # Both inside of the image, since a polygon may cross its border where its box does not.
+        box, polygon = (np.clip(corners, 0, np.hstack([sizes, sizes])) for corners in (box, polygon))
+        off, outside = (
+            np.abs(box - polygon).max(1),
+            np.hstack([box[:, :2] - polygon[:, :2], polygon[:, 2:] - box[:, 2:]]),
         )
+        wide = (polygon[:, 2:] - polygon[:, :2]).max(1)
+        wrong = has & (turned | ((off > _SLACK) & (off > 0.25 * wide) & (outside.max(1) > _SLACK)))
+        if wrong.sum() > max(1, has.sum() / 2):
+            for index in np.flatnonzero(wrong):
+                faults.add('boxes', _other_box(found, index))
+            return
+        for index in np.flatnonzero(has & (off > _SLACK) & (off > 0.05 * wide)):
+            text = f'the box {boxes[index].tolist()} is {off[index]:.1f} pixels off its polygons'
+            found.notes.add('off', f'{found.objects[index]}: {text}')
+    else:
+        beyond = (box[:, 2:] > sizes + _SLACK).any(1)
+        as_corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= sizes + _SLACK).all(1)
+        if as_corners.all() and beyond.sum() > max(1, len(boxes) / 10):
+            for index in np.flatnonzero(beyond):
+                faults.add('boxes', _other_box(found, index, 'corners'))
+            return
     for index in np.flatnonzero(~found.taken):
         found.notes.add(
             'left out',
@@ -520,6 +518,19 @@ def _look_at_boxes(faults: Findings, found: Annotations) -> None:
     doubled = [name for name, count in Counter(found.file_names).items() if name is not None and count > 1]
     for name in doubled:
         found.notes.add('files', f'several images have the file_name {name!r}: each trains on its own objects alone')
+
+
+def _other_box(found: Annotations, index: int, form: str = '') -> str:
+    """That a box is no x, y, width and height, and what it seems to be."""
+    box, (x, y, w, h) = found.boxes[index], found.bounds[index]
+    cure = 'remove "bbox" from all annotations, and the boxes are taken from the polygons'
+    if form == 'corners' or np.abs(box - [x, y, x + w, y + h]).max() <= _SLACK:
+        what, cure = 'are the corners of the box', 'subtract the first two numbers from the last two'
+    elif np.abs(box - [x + w / 2, y + h / 2, w, h]).max() <= _SLACK:
+        what, cure = 'are its centre and size', 'subtract half of the last two numbers from the first two'
+    else:
+        what = f'is not the box of its polygons, {[round(float(value), 2) for value in (x, y, w, h)]}'
+    return f'{found.objects[index]}: "bbox" must be x, y, width and height, but {box.tolist()} {what}; {cure}'
 
 
 def _holds(check: Callable[[Any], bool], value: Any) -> bool:

@@ -95,7 +95,9 @@ def load_config(path: str | Path, cfg_options: dict | None = None, work_dir: str
     # A config may import parts of mmdet.
     provide_ops()
     cfg = _read(path)
-    scope = cfg.get('default_scope')
+    if cfg.get('default_scope') is None:
+        cfg.default_scope = _scope_of(cfg.model.get('type'))
+    scope = cfg.default_scope
     if scope in _DISTRIBUTIONS and find_spec(scope) is None:
         raise UserError(f'{path} needs {scope}, which is not installed: pip install {_DISTRIBUTIONS[scope]}')
     old_root = cfg.get('data_root')
@@ -134,13 +136,20 @@ def _read(path: Path) -> Config:
     return cfg
 
 
+def _scope_of(kind: Any) -> str:
+    """The scope that a config leaves out, as mmengine's new style may: the package of its model."""
+    package = getattr(kind, '__module__', '').partition('.')[0]
+    return package if package in _DISTRIBUTIONS else 'mmdet'
+
+
 def _place(error: Exception) -> str:
     """The file, of a config and those that it inherits, that raised an error, and its line if there is one."""
     file, line = '', getattr(error, 'lineno', None)
     for frame, at in walk_tb(error.__traceback__):
         code = frame.f_code
-        if code.co_name == '_file2dict':
-            file = frame.f_locals['filename']
+        # mmengine's functions that read a file; its syntax is looked at before it is executed.
+        if 'filename' in code.co_varnames and code.co_name != 'fromfile':
+            file = str(frame.f_locals.get('filename', file))
         elif code.co_name == '<module>' and code.co_filename in ('', file):
             line = at
     return f': line {line} of {file}' if line else f': {file}' if file else ''

@@ -212,9 +212,20 @@ def corners(content):
         entry['bbox'] = [x, y, x + w, y + h]
 
 
-def runs_and_corners(content):
-    boxes_as_runs(content)
-    corners(content)
+def centres(content):
+    for entry in content['annotations']:
+        x, y, w, h = entry['bbox']
+        entry['bbox'] = [x + w / 2, y + h / 2, w, h]
+
+
+def of_others(content):
+    boxes = [entry['bbox'] for entry in content['annotations']]
+    for entry, box in zip(content['annotations'], boxes[1:] + boxes[:1], strict=True):
+        entry['bbox'] = box
+
+
+def then(*edits):
+    return lambda content: [edit(content) for edit in edits]
 
 
 def same_image(content):
@@ -242,10 +253,12 @@ def same_category(content):
         ),
         (set_all(area=0), 'leaves no object: of '),
         (set_all(iscrowd=1), 'are crowds ("iscrowd" is 1)'),
-        (set_all(bbox=[200, 200, 20, 20]), 'have a box without size or outside of the image'),
-        (set_all(bbox=[5, 5, 0, 0]), 'have a box without size or outside of the image'),
+        (then(boxes_as_runs, set_all(bbox=[200, 200, 20, 20])), 'have a box without size or outside of the image'),
+        (then(boxes_as_runs, set_all(bbox=[5, 5, 0, 0])), 'have a box without size or outside of the image'),
         (corners, 'the corners of the box; subtract the first two numbers from the last two'),
-        (runs_and_corners, 'the corners of the box; subtract the first two numbers from the last two'),
+        (centres, 'are its centre and size; subtract half of the last two numbers from the first two'),
+        (of_others, 'remove "bbox" from all annotations, and the boxes are taken from the polygons'),
+        (then(boxes_as_runs, corners), 'the corners of the box; subtract the first two numbers from the last two'),
         (set_first('segmentation', [[1, 1, 9, 9]]), 'has an object without a segmentation: annotation 1 in 000001.png'),
         (set_first('segmentation', [[]]), 'has an object without a segmentation: annotation 1 in 000001.png'),
         (set_first('segmentation', None), 'has an object without a segmentation: annotation 1 in 000001.png'),
