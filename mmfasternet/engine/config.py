@@ -1,6 +1,7 @@
 """From a config file and command-line options to the config that a tool runs."""
 
 import difflib
+import inspect
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -147,9 +148,9 @@ def _place(error: Exception) -> str:
     file, line = '', getattr(error, 'lineno', None)
     for frame, at in walk_tb(error.__traceback__):
         code = frame.f_code
-        # mmengine's functions that read a file; its syntax is looked at before it is executed.
-        if 'filename' in code.co_varnames and code.co_name != 'fromfile':
-            file = str(frame.f_locals.get('filename', file))
+        # mmengine looks at the syntax of a file before it executes it.
+        if code.co_filename == inspect.getfile(Config) and 'filename' in frame.f_locals:
+            file = str(frame.f_locals['filename'])
         elif code.co_name == '<module>' and code.co_filename in ('', file):
             line = at
     return f': line {line} of {file}' if line else f': {file}' if file else ''

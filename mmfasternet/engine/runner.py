@@ -100,7 +100,8 @@ class StrictRunner(Runner):
     - In mixed precision, features of RoIs are pooled in float32, see :func:`~mmfasternet.engine.model.widen_rois`.
     - With several processes, the main one decides what is loaded and alone writes the metrics of a test.
     - Several processes work without a GPU (gloo, ``launcher='pytorch'``).
-    - Data that is missing, or whose annotations don't match its images, is one error before training starts.
+    - Data that is missing, or doesn't fit its images or the config, is one error before any is loaded. Annotations that
+      need a repair are read from a copy in the work dir, see :func:`~mmfasternet.datasets.check.check_data`.
 
     Its arguments are those of ``Runner``; a config asks for it by ``runner_type='StrictRunner'``.
 
