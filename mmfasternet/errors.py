@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ['UserError', 'exit_on_user_error']
+__all__ = ['UserError', 'exit_on_user_error', 'printable']
 
 
 class UserError(ValueError):
@@ -22,5 +22,20 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        # Names of files and what they hold must not control the terminal.
-        sys.exit('error: ' + ''.join(c if c.isprintable() or c == '\n' else repr(c)[1:-1] for c in str(error)))
+        sys.exit('error: ' + printable(str(error)))
+
+
+def printable(text: str) -> str:
+    """Escape what could control a terminal, as names of files and what they hold may.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text with its line ends, and all other characters that can't be printed as escapes.
+
+    Example:
+        >>> printable('a\\x1b[2K')
+        'a\\\\x1b[2K'
+    """
+    return ''.join(c if c.isprintable() or c == '\n' else repr(c)[1:-1] for c in text)

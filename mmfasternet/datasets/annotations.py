@@ -403,7 +403,9 @@ def _check_object(refuse: Callable, found: Annotations, entry: dict, where: str,
 
 def _other_kind(number: Any) -> Any:
     """An id as a number if it is a text, or as a text if it is a number."""
-    return (int(number) if number.isdecimal() else None) if isinstance(number, str) else str(number)
+    return (
+        (int(number) if number.isdecimal() and len(number) < 20 else None) if isinstance(number, str) else str(number)
+    )
 
 
 def _check_segmentation(refuse: Callable, entry: dict, sizes: list[float], repaired: Counter) -> tuple:

@@ -38,7 +38,7 @@ def check_data(datasets: Iterable[dict], evaluators: Any, folder: str | Path) ->
     files: dict[str, Annotations] = {}
     faults, notes = [], []
     for leaf in leaves:
-        segm = any('segm' in metric.get('metric', ()) for metric in metrics) and leaf.get('test_mode', False)
+        segm = any('segm' in (metric.get('metric') or ()) for metric in metrics) and leaf.get('test_mode', False)
         try:
             found = _check_leaf(leaf, segm)
         except DataError as error:
@@ -176,7 +176,11 @@ def _check_classifiers(leaves: list[dict]) -> None:
     """Check the folders of classes of all data sets together."""
     folders, classes = {}, None
     for leaf in leaves:
-        if not _bases(leaf) & {'CustomDataset', 'ImageNet'} or leaf.get('ann_file') or not leaf.get('with_label', True):
+        if (
+            not _bases(leaf).keys() & {'CustomDataset', 'ImageNet'}
+            or leaf.get('ann_file')
+            or not leaf.get('with_label', True)
+        ):
             continue
         prefix = leaf.get('data_prefix') or leaf.get('split') or ''
         prefix = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
@@ -230,16 +234,16 @@ def _class(leaf: dict) -> type | None:
     return kind if isinstance(kind, type) else None
 
 
-def _bases(leaf: dict) -> set[str]:
-    return {base.__name__ for base in getattr(_class(leaf), '__mro__', ())}
+def _bases(leaf: dict) -> dict[str, type]:
+    return {base.__name__: base for base in reversed(getattr(_class(leaf), '__mro__', ()))}
 
 
 def _is_coco(leaf: dict) -> bool:
-    """Whether mmdet reads its annotations as COCO's; other data sets have JSON files of other formats."""
-    bases = _bases(leaf) or {_type(leaf)}
-    return any(name.endswith('CocoDataset') for name in bases) and not any(
-        name.startswith(('LVIS', 'CocoPanoptic')) for name in bases
-    )
+    """Whether mmdet's CocoDataset reads its annotations; other data sets have JSON files of other formats."""
+    kind, coco = _class(leaf), _bases(leaf).get('CocoDataset')
+    if kind is None:
+        return _type(leaf).endswith('CocoDataset')
+    return coco is not None and (kind.load_data_list, kind.COCOAPI) == (coco.load_data_list, coco.COCOAPI)
 
 
 def _classes(leaf: dict) -> tuple[str, ...]:

@@ -186,7 +186,7 @@ data_prefix the right folder?
     for parent, names in by_folder.items():
         try:
             there = set(os.listdir(parent or '.'))
-        except OSError:
+        except (OSError, ValueError):  # such as a name that is no text
             there = set()
         paths = (os.path.join(parent, name) for name in set(names) - there)
         missing += [path for path in paths if not os.path.isfile(path)]

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from mmfasternet.datasets.annotations import repaired_copy
 from mmfasternet.datasets.check import DataError, check_data, check_dataset_config, explain_empty, use_copies
 from mmfasternet.datasets.pixels import check_images
-from mmfasternet.errors import UserError
+from mmfasternet.errors import UserError, printable
 from mmfasternet.files import file_digest, replacing
 from mmfasternet.locks import exclusive
 from mmfasternet.weights.reader import CheckpointError, use_safe_reader
@@ -177,7 +177,7 @@ class StrictRunner(Runner):
                 repaired_copy(path, folder)
         use_copies([datasets, evaluators], copies)
         for note in notes:
-            self.logger.warning(note)
+            self.logger.warning(printable(note))
 
     def _end_workers(self) -> None:
         for loop in (self._train_loop, self._val_loop, self._test_loop):

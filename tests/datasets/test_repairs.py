@@ -348,6 +348,16 @@ def test_backslashes_of_windows(own):
     assert 'backslashes, as on Windows: write / in their place' in message(own)
 
 
+@pytest.mark.parametrize(
+    ('key', 'value'), [('image_id', '9' * 5000), ('image_id', ['a']), ('category_id', {}), ('id', '\x1b[2K' * 50)]
+)
+def test_hostile_ids(own, key, value):
+    change(own, set_first(key, value))
+    change(own, set_first('iscrowd', 7))
+    change(own, lambda content: content['images'][1].update(file_name='\ud800/../\x1b[2K.png'))
+    assert len(message(own)) < 1000
+
+
 def test_evaluators_of_other_images(own):
     other = own / 'annotations/other.json'
     content = json.loads((own / 'annotations/instances_val.json').read_text())
@@ -372,7 +382,7 @@ def test_one_scale_for_random_resize(own):
 
 def test_subclasses_and_classes_of_the_new_style(own):
     """The type of a config is a name that may not tell what it is, or the class itself."""
-    from mmdet.datasets import CocoDataset
+    from mmdet.datasets import CocoDataset, CocoPanopticDataset, Objects365V1Dataset
 
     class Mine(CocoDataset):
         METAINFO = dict(classes=CLASSES)
@@ -381,3 +391,8 @@ def test_subclasses_and_classes_of_the_new_style(own):
     assert '"category_id" must be' in message(own, ConfigDict(data_set(own, type=Mine)))
     init_default_scope('mmdet')
     assert '"category_id" must be' in message(own, data_set(own, type='mmdet.CocoDataset'))
+    # These read other formats, or in another way.
+    change(own, set_first('category_id', 1))
+    change(own, lambda content: content['categories'].reverse())
+    for kind in (CocoPanopticDataset, Objects365V1Dataset):
+        check_data([data_set(own, type=kind)], None, own / 'copies')

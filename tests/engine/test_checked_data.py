@@ -64,6 +64,34 @@ def test_repaired_copies_reach_data_sets_and_evaluators(own, tiny_config, tmp_pa
     assert log.count('instances_train.json is read from a repaired copy') == 1
 
 
+def test_a_machine_that_does_not_share_the_work_dir_writes_its_own_copy(own, build_runner, monkeypatch):
+    change(own, from_zero)
+    runner = build_runner(data_root=str(own))
+    real, copies = runner._on_main, []
+
+    def elsewhere(call):
+        found = real(call)
+        for copy in map(Path, found[0].values()):
+            copies.append((copy, copy.read_bytes()))
+            copy.unlink()
+        return found
+
+    monkeypatch.setattr(runner, '_on_main', elsewhere)
+    runner._check_data('train', 'val')
+    assert len(copies) == 2 and all(path.read_bytes() == content for path, content in copies)
+
+
+def test_names_in_the_log_are_escaped(own, build_runner):
+    change(own, lambda content: content['images'][0].update(file_name='\x1b[2K.png'), 'train')
+    (own / 'train/000001.png').rename(own / 'train/\x1b[2K.png')
+    change(own, lambda content: content['images'].append(dict(content['images'][0], id=999)), 'train')
+    change(own, lambda content: content['categories'].append(dict(id=99, name='\x1b[2K')), 'train')
+    runner = build_runner(data_root=str(own))
+    runner._check_data('train')
+    log = next(Path(runner.log_dir).glob('*.log')).read_text()
+    assert "several images have the file_name '\\x1b[2K.png'" in log and '\x1b' not in log
+
+
 def test_a_fault_in_the_validation_is_found_before_the_training_is_loaded(own, tiny_config, mistake_of, monkeypatch):
     change(own, lambda content: content['annotations'][0].update(bbox=[1, 2, 3]), 'val')
     monkeypatch.setattr(Runner, 'build_dataloader', None)
