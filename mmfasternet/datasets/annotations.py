@@ -11,7 +11,7 @@ import locale
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -78,6 +78,8 @@ class Annotations:
     #: What was repaired, and what a user should know besides.
     repairs: list[str] = field(default_factory=list)
     notes: Findings = field(default_factory=Findings)
+    #: The repaired copy, once it is written.
+    copy: Path | None = None
 
 
 def read_annotations(path: str | Path) -> Any:
@@ -135,12 +137,14 @@ _known: dict[tuple, Annotations | None] = {}
 _KNOWN = 16
 
 
-def check_annotations(path: str | Path, is_coco: bool = True) -> Annotations | None:
+def check_annotations(path: str | Path, is_coco: bool = True, folder: str | Path | None = None) -> Annotations | None:
     """Check every value of a file that a detector is trained or tested on. A file that has not changed is read once.
 
     Args:
         path: The file.
         is_coco: Whether it must be in COCO's format; otherwise another format passes. Defaults to True.
+        folder: Where to write a repaired copy at once, since a large file takes long to read again, see
+            :func:`repaired_copy`. Defaults to None, which writes none.
 
     Returns:
         What it holds after its repair, and what was repaired; None for another format.
@@ -167,7 +171,10 @@ def check_annotations(path: str | Path, is_coco: bool = True) -> Annotations | N
     """
     key = _key(path, is_coco)
     if key not in _known:
-        _remember(key, _check(path, is_coco)[1])
+        content, found = _check(path, is_coco)
+        if found is not None and found.repairs and is_coco and folder is not None:
+            _write_copy(path, content, found, folder)
+        _remember(key, found)
     return _known[key]
 
 
@@ -213,16 +220,21 @@ def repaired_copy(path: str | Path, folder: str | Path) -> Path:
         >>> repaired_copy('coco.json', 'copies')
         PosixPath('coco.json')
     """
-    if not check_annotations(path).repairs:
+    found = check_annotations(path, folder=folder)
+    if not found.repairs:
         return Path(path)
-    content, found = _check(path, True)
+    if found.copy is None or found.copy.parent != Path(folder).absolute() or not found.copy.is_file():
+        _write_copy(path, _check(path, True)[0], found, folder)
+    return found.copy
+
+
+def _write_copy(path: str | Path, content: dict, found: Annotations, folder: str | Path) -> None:
     data = json.dumps(content).encode()
-    copy = Path(folder).absolute() / f'{Path(path).stem}_{sha256(data).hexdigest()[:16]}.json'
-    if not copy.is_file():
-        write_file(copy, data)
+    found.copy = Path(folder).absolute() / f'{Path(path).stem}_{sha256(data).hexdigest()[:16]}.json'
+    if not found.copy.is_file():
+        write_file(found.copy, data)
     # The copy need not be read to know that it is in order.
-    _remember(_key(copy, True), Annotations(**{**vars(found), 'repairs': [], 'notes': Findings()}))
-    return copy
+    _remember(_key(found.copy, True), replace(found, repairs=[], notes=Findings(), copy=None))
 
 
 def _key(path: str | Path, is_coco: bool) -> tuple:

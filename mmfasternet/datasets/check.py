@@ -40,7 +40,7 @@ def check_data(datasets: Iterable[dict], evaluators: Any, folder: str | Path) ->
     for leaf in leaves:
         segm = any('segm' in (metric.get('metric') or ()) for metric in metrics) and leaf.get('test_mode', False)
         try:
-            found = _check_leaf(leaf, segm)
+            found = _check_leaf(leaf, segm, folder)
         except DataError as error:
             faults.append(str(error))
             continue
@@ -49,7 +49,7 @@ def check_data(datasets: Iterable[dict], evaluators: Any, folder: str | Path) ->
             notes += found[1]
     for metric in metrics:
         try:
-            files.setdefault(str(_path(metric)), _check_measured(metric['ann_file'], leaves))
+            files.setdefault(str(_path(metric)), _check_measured(metric['ann_file'], leaves, folder))
         except DataError as error:
             faults.append(str(error))
     try:
@@ -102,7 +102,9 @@ def check_dataset_config(cfg: dict) -> None:
         _check_leaf(leaf)
 
 
-def _check_leaf(leaf: dict, segm: bool = False) -> tuple[Annotations, list[str]] | None:
+def _check_leaf(
+    leaf: dict, segm: bool = False, folder: str | Path | None = None
+) -> tuple[Annotations, list[str]] | None:
     """Check one data set; gives its annotations, if they are COCO's, and what a user should know."""
     root = leaf.get('data_root') or ''
     prefix = leaf.get('data_prefix') or {}
@@ -124,7 +126,7 @@ def _check_leaf(leaf: dict, segm: bool = False) -> tuple[Annotations, list[str]]
     if not _is_local_json(leaf):
         return None
     path, is_coco = _path(leaf), _is_coco(leaf)
-    found = check_annotations(path, is_coco)
+    found = check_annotations(path, is_coco, folder)
     if found is None or not is_coco:
         return None
     if isinstance(prefix.get('img'), str):
@@ -152,11 +154,11 @@ def _check_pipeline(leaf: dict) -> None:
             )
 
 
-def _check_measured(path: str, leaves: list[dict]) -> Annotations:
+def _check_measured(path: str, leaves: list[dict], folder: str | Path) -> Annotations:
     """Check the annotations that an evaluator compares predictions with."""
     if not Path(path).is_file():
         raise DataError(f'the evaluator compares with {path}, which does not exist; set its ann_file (val_evaluator)')
-    found = check_annotations(path)
+    found = check_annotations(path, folder=folder)
     tested = [leaf for leaf in leaves if leaf.get('test_mode') and _is_coco(leaf) and _is_local_json(leaf)]
     for leaf in tested:
         own = _path(leaf)

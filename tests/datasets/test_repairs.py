@@ -118,6 +118,23 @@ def test_the_truth_has_ap_1_after_the_repair(own, edit):
     assert not check_annotations(shutil.copy(data['ann_file'], own / 'again.json')).repairs
 
 
+def test_a_file_that_is_repaired_is_parsed_once(own, monkeypatch):
+    read, real = [], json.loads
+    monkeypatch.setattr('mmfasternet.datasets.annotations.json.loads', lambda data: (read.append(data), real(data))[1])
+    change(own, from_zero, 'val')
+    read.clear()
+    data, evaluator = data_set(own, 'val'), metric(own)
+    copies, _ = check_data([data], evaluator, own / 'copies')
+    use_copies([data, evaluator], copies)
+    check_data([data], evaluator, own / 'copies')
+    assert len(read) == 1
+    # Elsewhere, or after its removal, the copy is written again.
+    for folder in ('others', 'copies'):
+        (copy,) = check_data([data_set(own, 'val')], None, own / folder)[0].values()
+        assert Path(copy).is_file() and Path(copy).parent == own / folder
+        Path(copy).unlink()
+
+
 def test_ids_from_zero_lose_ap_without_the_repair(own):
     """As pycocotools is; when this fails, the repair is no longer needed."""
     change(own, from_zero, 'val')
