@@ -352,12 +352,13 @@ def _check_image(faults: Findings, where: str, image: dict, is_coco: bool) -> No
 def _check_objects(faults: Findings, found: Annotations, entries: list) -> None:
     """Check and repair the annotations one by one."""
     repaired: Counter[str] = Counter()
+    sizes = found.sizes.tolist()
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
             faults.add('entry', f'annotation {index} of the list must be an object, but is {entry!r:.200}')
             continue
         where = f'annotation {entry["id"]!s:.40}' if 'id' in entry else f'annotation {index} of the list'
-        _check_object(partial(_refuse, faults, where), found, entry, where, repaired)
+        _check_object(partial(_refuse, faults, where), found, sizes, entry, where, repaired)
     for text, count in repaired.items():
         found.repairs.append(text.format(f'{count} annotation{"s" * (count > 1)}'))
     for key, kind in (('boxes', float), ('bounds', float), ('masks', np.int8), ('crowd', bool), ('taken', bool)):
@@ -365,15 +366,17 @@ def _check_objects(faults: Findings, found: Annotations, entries: list) -> None:
         setattr(found, key, values.reshape(-1, 4) if kind is float else values)
 
 
-def _check_object(refuse: Callable, found: Annotations, entry: dict, where: str, repaired: Counter) -> None:
+def _check_object(
+    refuse: Callable, found: Annotations, all_sizes: list, entry: dict, where: str, repaired: Counter
+) -> None:
     for key, known in (('image_id', found.images), ('category_id', found.categories)):
-        if not _holds(known.__contains__, entry.get(key)):
-            text = 'an id that the file has'
-            near = _other_kind(entry.get(key))
-            refuse(key, text + (f' (it has {near!r})' if near in known else ''), entry)
+        number = entry.get(key)
+        if not isinstance(number, (int, str, float)) or number not in known:
+            near = _other_kind(number)
+            refuse(key, 'an id that the file has' + (f' (it has {near!r})' if near in known else ''), entry)
             return
     image = found.images[entry['image_id']]
-    width, height = sizes = found.sizes[image].tolist()
+    width, height = sizes = all_sizes[image]
     runs, size = _check_segmentation(refuse, entry, sizes, repaired)
     if size is None:
         return
@@ -392,13 +395,13 @@ def _check_object(refuse: Callable, found: Annotations, entry: dict, where: str,
     if 'area' not in entry:
         entry['area'] = area if area else w * h
         repaired['"area" was missing in {}, and is that of the mask or the box'] += 1
-    elif not _holds(lambda area: math.isfinite(area) and area >= 0, entry['area']):
+    elif type(entry['area']) not in (int, float) or not 0 <= entry['area'] < math.inf:
         refuse('area', 'a finite number, 0 or more', entry)
         return
     if 'iscrowd' not in entry:
         entry['iscrowd'] = 0
         repaired['"iscrowd" was missing in {}, and is 0'] += 1
-    elif not _holds(lambda flag: flag in (0, 1), entry['iscrowd']):
+    elif entry['iscrowd'] not in (0, 1):
         refuse('iscrowd', '0 or 1', entry)
         return
     found.objects.append(where)
