@@ -9,6 +9,7 @@ import gc
 import json
 import locale
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,10 @@ _OUTSIDE = 3
 
 # How far a box may differ from its polygons, in pixels; tools round, and draw outlines.
 _SLACK = 2.5
+
+
+# Where the value of one entry begins in what is expected of it.
+_VALUE = re.compile(r'\d| \(')
 
 
 class DataError(UserError):
@@ -572,4 +577,5 @@ def _refuse(faults: Findings, where: str, key: str, expected: str, entry: dict) 
         value = repr(entry[key]) if key in entry else 'missing'
         return f'{where}: "{key}" must be {expected}, but is {value[:200]}{"…" * (len(value) > 200)}'
 
-    faults.add(f'{key} {expected}', example)
+    # What comes before the first value.
+    faults.add(f'{key} {_VALUE.split(expected)[0]}', example)

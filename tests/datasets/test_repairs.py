@@ -305,6 +305,16 @@ def test_ten_examples_and_a_count(own):
     assert len(lines) == 13 and 'instances_val.json: image 1: "height" must be a number of pixels' in lines[12]
 
 
+def test_faults_of_one_kind_with_other_values_are_of_one_kind(own):
+    change(own, lambda content: [image.update(id=str(image['id'])) for image in content['images']])
+    lines = message(own).splitlines()
+    assert len(lines) == 12 and lines[1].endswith('"image_id" must be an id that the file has (it has \'1\'), but is 1')
+    change(own, lambda content: [image.update(id=int(image['id'])) for image in content['images']])
+    change(own, lambda content: [image.update(width=60 + image['id']) for image in content['images']])
+    change(own, set_all(bbox=[5, 5, 1e6, 20]))
+    assert len(message(own).splitlines()) == 12
+
+
 def test_run_lengths_where_polygons_are_read(own):
     change(own, boxes_as_runs)
     check_data([data_set(own)], None, own / 'copies')
