@@ -131,15 +131,22 @@ def _check_leaf(
         return None
     if isinstance(prefix.get('img'), str):
         check_files(path, found.file_names, Path(root, prefix['img']))
-    classes = _classes(leaf)
-    if not classes:
-        return found, []
+    classes, steps = _classes(leaf), [step for step in _dicts(leaf.get('pipeline')) if _type(step)]
+    if not classes or any(_type(step) == 'LoadEmptyAnnotations' for step in steps):
+        return found, []  # images without labels, of a semi-supervised training
     check_classes(path, found, classes)
-    loads = [step for step in _dicts(leaf.get('pipeline')) if _type(step).endswith('LoadAnnotations')]
-    masks = [step for step in loads if step.get('with_mask')]
-    filter_cfg = None if leaf.get('test_mode') else leaf.get('filter_cfg')
-    only_polygons = any(step.get('poly2mask') is False for step in masks) and not leaf.get('test_mode')
-    return found, check_selection(path, found, classes, filter_cfg, segm or bool(masks), only_polygons)
+    trains = not leaf.get('test_mode')
+    masks = [step for step in steps if _type(step).endswith('LoadAnnotations') and step.get('with_mask')]
+    notes = check_selection(
+        path,
+        found,
+        classes,
+        trains=trains,
+        filter_cfg=leaf.get('filter_cfg') if trains else None,
+        with_masks=segm or bool(masks),
+        only_polygons=trains and any(step.get('poly2mask') is False for step in masks),
+    )
+    return found, notes
 
 
 def _check_pipeline(leaf: dict) -> None:

@@ -63,6 +63,7 @@ def check_selection(
     path: str | Path,
     found: Annotations,
     classes: Sequence[str],
+    trains: bool = False,
     filter_cfg: dict | None = None,
     with_masks: bool = False,
     only_polygons: bool = False,
@@ -73,6 +74,7 @@ def check_selection(
         path: The file.
         found: What it holds.
         classes: The names in the config.
+        trains: Whether a file without annotations is an error; images may be tested without. Defaults to False.
         filter_cfg: mmdet's, of a training: which images are left out. Defaults to None, which leaves out none.
         with_masks: Whether each object needs a mask. Defaults to False.
         only_polygons: Whether the masks are read as polygons (``poly2mask=False``). Defaults to False.
@@ -85,7 +87,7 @@ def check_selection(
 
     Example:
         >>> found = Annotations({1: 'cat'}, {1: 0}, ['a.png'], np.array([[64, 16]]))
-        >>> check_selection('coco.json', found, ['cat'], dict(min_size=32))
+        >>> check_selection('coco.json', found, ['cat'], filter_cfg=dict(min_size=32))
         Traceback (most recent call last):
         mmfasternet.datasets.annotations.DataError: coco.json leaves no image: filter_cfg leaves out 1 of 1, which \
 has a side of less than 32 pixels
@@ -96,6 +98,8 @@ has a side of less than 32 pixels
     taken = wanted & np.array(found.taken, bool)
     notes = _check_images(path, found, image_of[wanted], filter_cfg, tuple(classes))
     if not len(wanted):
+        if trains:
+            raise DataError(f'{path} leaves no object to train on: it has 0 annotations')
         return [*notes, f'{path} has no annotation, so that nothing can be measured on it']
     trained = taken & ~found.crowd
     if not trained.any():

@@ -338,6 +338,15 @@ def test_every_image_is_filtered_out(own, filter_cfg, expected):
     assert f'leaves no image: {expected}' in message(own, data_set(own, filter_cfg=filter_cfg))
 
 
+def test_no_annotation_at_all(own):
+    for split in ('train', 'val'):
+        change(own, lambda content: content['annotations'].clear(), split)
+    assert 'instances_train.json leaves no object to train on: it has 0 annotations' in message(own)
+    assert 'has no annotation, so that nothing can be measured on it' in notes_of(own, data_set(own, 'val'))
+    # The images without labels of a semi-supervised training.
+    check_data([data_set(own, pipeline=[dict(type='LoadEmptyAnnotations', with_bbox=True)])], None, own / 'copies')
+
+
 def notes_of(own, *configs):
     return '\n'.join(check_data(configs or [data_set(own)], None, own / 'copies')[1])
 
