@@ -57,7 +57,8 @@ def convert_source(
             if images:
                 content = _coco(images, read.classes, info)
                 (part / f'instances_{split}.json').write_text(json.dumps(content, allow_nan=False))
-    lines = [*_overview(read), *read.notes.lines(), *lines, *_table(splits, read), *_config(splits, read, out)]
+    read.notes.remarks += _overview(read)
+    lines = [*read.notes.lines(), *lines, *_table(splits, read), *_config(splits, read, out)]
     return '\n'.join(lines)
 
 
@@ -117,7 +118,7 @@ def _split(read: Source, places: list[int], scenes: list[int], val: float, seed:
     labels = [[item.label for item in read.images[place].objects] for place in places]
     lines, own = [], [scenes[place] for place in places]
     largest = max(Counter(own).values())
-    if largest > max(1, (1 - val) * len(places)):
+    if largest > max(1, len(places) / 2):
         lines.append(f'noticed: {largest} images look alike, too many to keep together; they are split one by one')
         own = find_scenes([read.images[place].path for place in places], [None] * len(places))
     if len({*own}) < 2:

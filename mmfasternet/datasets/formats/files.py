@@ -4,6 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -44,17 +45,16 @@ class SourceFiles:
         self.root = root.resolve()
         self.notes = notes
         self.paths = sorted(self._walk())
-        self.images = [path for path in self.paths if path.suffix.lower() in _IMAGES]
-        # Images that are part of the annotations, such as masks.
-        self.drawn: set[Path] = set()
-        self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
-        for path in self.images:
-            self._by_name[_key(path.name)].append(path)
-            self._by_stem[_key(path.stem)].append(path)
+        self._list_images(self.paths)
 
     def ending(self, *suffixes: str) -> list[Path]:
         """The files whose names end so, in any case, below the source."""
         return [path for path in self.paths if path.suffix.lower() in suffixes]
+
+    def set_aside(self, paths: Iterable[Path]) -> None:
+        """Take images that are part of the annotations, such as masks, from those that may be annotated."""
+        aside = set(paths)
+        self._list_images(path for path in self.images if path not in aside)
 
     def find_image(self, name: str, near: Path = Path(), split: str | None = None) -> Path | None:
         """Find the image that an annotation names.
@@ -82,6 +82,13 @@ class SourceFiles:
                     self.notes.repair(f'name of an image with {fault}', f'{name}: {best}')
                 return best
         return None
+
+    def _list_images(self, paths: Iterable[Path]) -> None:
+        self.images = [path for path in paths if path.suffix.lower() in _IMAGES]
+        self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
+        for path in self.images:
+            self._by_name[_key(path.name)].append(path)
+            self._by_stem[_key(path.stem)].append(path)
 
     def _walk(self) -> list[Path]:
         found = []
@@ -121,9 +128,10 @@ def split_of(path: Path) -> str | None:
 def _nearest(found: list[Path], parts: list[str], near: Path, split: str | None) -> Path | None:
     """The path that shares the most folders at its end with a name, then at its start with a folder."""
 
-    def likeness(path: Path) -> tuple[int, bool, int, bool]:
+    def likeness(path: Path) -> tuple[int, bool, int, int, bool]:
         at_end, at_start = _common(path.parent.parts[::-1], parts[-2::-1]), _common(path.parts, near.parts)
-        return at_end, split is not None and split_of(path) == split, at_start, path.name == parts[-1]
+        is_of_split = split is not None and split_of(path) == split
+        return at_end, is_of_split, at_start, -len(path.parts), path.name == parts[-1]
 
     *others, best = sorted(found, key=likeness)
     return None if others and likeness(others[-1]) == likeness(best) else best

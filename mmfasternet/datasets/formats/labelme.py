@@ -129,11 +129,12 @@ def _pasted(text: str, corners: list, width: int, height: int) -> np.ndarray:
     left, top = round(min(corners[::2])), round(min(corners[1::2]))
     try:
         with open_image(io.BytesIO(base64.b64decode(text, validate=True))) as image:
-            if image.size[0] > width or image.size[1] > height:
-                raise ValueError('it is larger than its image')
-            part = np.asarray(image.convert('L')) > 0
+            fits = image.size[0] <= width and image.size[1] <= height
+            part = np.asarray(image.convert('L')) > 0 if fits else None
     except (binascii.Error, UserError) as error:
         raise ValueError('it is not a PNG in base64') from error
+    if part is None:
+        raise ValueError('it is larger than its image')
     mask = np.zeros((height, width), bool)
     if left < 0 or top < 0:
         raise ValueError('it starts outside of its image')

@@ -1,5 +1,7 @@
 """A PNG for each object: ``masks/NAME/*.png``, or ``NAME/masks/*.png``. Frame: the size of the PNG tells it."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +35,19 @@ def find_masks(files: SourceFiles) -> dict[Path, list[Path]]:
         >>> find_masks(SourceFiles(Path('set'), Notes()))
         {PosixPath('images/a.jpg'): [PosixPath('masks/a/cat/1.png')]}
     """
-    masks = [path for path in files.images if _after_masks(path) is not None]
-    within = {path.stem: path for path in files.images if _after_masks(path) is None}
+    places = {path: _after_masks(path) for path in files.images}
+    by_stem: dict[str, list[Path]] = {}
+    for path in (path for path, place in places.items() if place is None):
+        by_stem.setdefault(path.stem, []).append(path)
     found: dict[Path, list[Path]] = {}
-    for path in masks:
-        for name in (*path.parts[: _after_masks(path)][-2:-1], *path.parts[_after_masks(path) : -1][:1]):
-            if name in within:
-                found.setdefault(within[name], []).append(path)
+    for path, place in places.items():
+        if place is None:
+            continue
+        for name in (*path.parts[:place][-2:-1], *path.parts[place:-1][:1]):
+            # Several splits may have images of the same name; the nearest is meant.
+            if images := by_stem.get(name):
+                nearest = max(images, key=lambda image: len(os.path.commonprefix([image.parts, path.parts])))
+                found.setdefault(nearest, []).append(path)
     return found
 
 
@@ -55,6 +63,7 @@ def read_masks(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str
         ``classes.txt`` or else called object.
     """
     found = find_masks(files)
+    files.set_aside(path for paths in found.values() for path in paths)
     named = [
         name for path in files.ending('.txt') if path.name == 'classes.txt' for name in read_lines(files.root / path)
     ]
@@ -62,7 +71,6 @@ def read_masks(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str
     records = []
     for image, paths in found.items():
         record = Record(str(image), image, [], _size(files.root / paths[0]), split_of(image))
-        files.drawn.update(paths)
         for path in paths:
             folders = [name for name in path.parts[_after_masks(path) : -1] if name != image.stem]
             record.shapes.append(Shape(folders[-1] if folders else single, str(path), mask=_drawer(files.root / path)))
@@ -86,15 +94,16 @@ def _size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _drawer(path: Path):
+def _drawer(path: Path) -> Callable[[int, int], np.ndarray]:
     def draw(width: int, height: int) -> np.ndarray:
         try:
             with open_image(path) as image:
-                if image.size != (width, height):
-                    raise ValueError(f'it has {image.width} × {image.height} pixels')
-                values = np.asarray(image.convert('RGBA').getchannel('A') if image.mode == 'LA' else image)
+                size = image.size
+                values = np.asarray(image) if size == (width, height) else None
         except UserError as error:
-            raise ValueError('it is no image') from error
+            raise ValueError('it is no image, or was cut off') from error
+        if values is None:
+            raise ValueError(f'it has {size[0]} × {size[1]} pixels')
         if values.ndim == 3:  # colours, perhaps with an opaque alpha channel
             values = values[..., :3].max(axis=2)
         return values > 0

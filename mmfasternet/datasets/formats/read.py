@@ -138,7 +138,7 @@ def _once(records: list[Record], notes: Notes) -> dict[Path, Record]:
 
 def _complete(records: dict[Path, Record], files: SourceFiles, notes: Notes) -> list[SourceImage]:
     for path in files.images:
-        if path not in records and path not in files.drawn:
+        if path not in records:
             notes.leave_out('image that no annotation names', path)
     images = []
     for path, record in records.items():

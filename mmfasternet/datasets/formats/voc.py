@@ -41,7 +41,7 @@ def read_voc(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]]
     """
     splits, records = _read_lists(files, notes), []
     drawn = {path.stem: path for path in files.images if path.parent.name == 'SegmentationObject'}
-    files.drawn.update(path for path in files.images if path.parent.name in ('SegmentationObject', 'SegmentationClass'))
+    files.set_aside(path for path in files.images if path.parent.name in ('SegmentationObject', 'SegmentationClass'))
     for path in files.ending('.xml'):
         try:
             root = read_xml(files.root / path)
