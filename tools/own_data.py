@@ -1,6 +1,7 @@
-"""Convert an export of an annotation tool to a COCO data set; masks are kept, and every repair and loss is named.
+"""Convert what an annotation tool has exported to COCO; every repair and loss is named.
 
-Reads COCO, VOC, YOLO (boxes and polygons), LabelMe, VIA, CVAT and a PNG for each object. Images stay where they are.
+Reads COCO, VOC, YOLO (boxes and polygons), LabelMe, VIA, CVAT and a PNG for each object. Masks are kept, and images
+stay where they are.
 """
 
 import argparse

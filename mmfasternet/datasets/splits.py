@@ -100,7 +100,7 @@ def choose_val(scenes: list[int], labels: list[list[str]], share: float, seed: i
 
     Example:
         >>> sorted(choose_val([0, 0, 1, 2, 3], [['cat'], ['cat'], ['cat'], ['dog'], ['dog']], 0.4, 0))
-        [1, 4]
+        [2, 4]
     """
     members: dict[int, list[int]] = {}
     for place, scene in enumerate(scenes):
@@ -115,19 +115,17 @@ def choose_val(scenes: list[int], labels: list[list[str]], share: float, seed: i
     random.Random(seed).shuffle(order)
     # Rare classes first, while there is still a choice.
     order.sort(key=lambda scene: min(total[label] for label in counts[scene]))
-    chosen, held = set(), Counter()
+    needs = [Counter({label: part * count for label, count in total.items()}) for part in (1 - share, share)]
+    chosen = set()
     for scene in order:
-        gain = sum(
-            _distance(held[label], share, total[label]) - _distance(held[label] + count, share, total[label])
-            for label, count in counts[scene].items()
-        )
-        if gain > 0 and len(chosen) < len(order) - 1:
+        # The side that lacks more of the rarest class; then, of images (Sechidis and others, 2011).
+        rarest = min(counts[scene], key=lambda label: (total[label], label is None, str(label)))
+        is_val = max((0, 1), key=lambda side: (needs[side][rarest], needs[side][None]))
+        needs[is_val].subtract(counts[scene])
+        if is_val:
             chosen.add(scene)
-            held += counts[scene]
     if not chosen and len(order) > 1:
         chosen.add(min(order, key=lambda scene: len(members[scene])))
+    if len(chosen) == len(order):
+        chosen.remove(order[0])
     return {place for scene in chosen for place in members[scene]}
-
-
-def _distance(held: int, share: float, total: int) -> float:
-    return (held / total - share) ** 2
