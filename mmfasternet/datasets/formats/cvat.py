@@ -87,7 +87,7 @@ def _size(width: str | None, height: str | None) -> tuple[int, int] | None:
 
 def _shape(thing: ElementTree.Element, label: str, where: str, notes: Notes) -> Shape | None:
     label = label.strip()
-    if float(thing.get('rotation') or 0) and thing.tag in ('box', 'ellipse'):
+    if _number(thing.get('rotation') or '0') and thing.tag in ('box', 'ellipse'):
         notes.leave_out(f'rotated {thing.tag}', where)
     elif thing.tag == 'box':
         return Shape(label, where, [_number(thing.get(key)) for key in ('xtl', 'ytl', 'xbr', 'ybr')])
@@ -95,8 +95,7 @@ def _shape(thing: ElementTree.Element, label: str, where: str, notes: Notes) -> 
         return Shape(label, where, polygons=[[_number(word) for word in re.split('[,;]', thing.get('points', ''))]])
     elif thing.tag == 'ellipse':
         numbers = [_number(thing.get(key)) for key in ('cx', 'cy', 'rx', 'ry')]
-        drawn = ellipse(*numbers) if all(isinstance(number, float) for number in numbers) else numbers
-        return Shape(label, where, polygons=[drawn])
+        return Shape(label, where, polygons=[ellipse(*numbers)])
     elif thing.tag == 'mask':
         return Shape(label, where, mask=lambda width, height: _mask(thing, width, height))
     else:

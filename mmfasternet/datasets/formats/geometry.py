@@ -226,13 +226,15 @@ def ellipse(x: float, y: float, width: float, height: float | None = None) -> li
         height: Half of its extent along y. Defaults to the width, for a circle.
 
     Returns:
-        x, y, x, y, …
+        x, y, x, y, …; what was given if it is not finite numbers, which no polygon is.
 
     Example:
         >>> [round(value) for value in ellipse(10, 10, 5)[:4]]
         [15, 10, 15, 10]
     """
     height = width if height is None else height
+    if not _finite([x, y, width, height]):
+        return [x, y, width, height]
     angles = np.arange(64) / 32 * np.pi
     return np.stack([x + width * np.cos(angles), y + height * np.sin(angles)], 1).ravel().tolist()
 

@@ -93,7 +93,7 @@ def _shape(entry: dict, where: str, notes: Notes) -> Shape | None:
         try:
             (x, y), rim = points
             return Shape(label, where, polygons=[ellipse(x, y, float(np.hypot(rim[0] - x, rim[1] - y)))])
-        except TypeError:
+        except (TypeError, OverflowError):
             return Shape(label, where, polygons=[flat])
     if kind == 'mask' and len(points) == 2 and isinstance(entry.get('mask'), str):
         return Shape(label, where, mask=lambda width, height: _pasted(entry['mask'], flat, width, height))

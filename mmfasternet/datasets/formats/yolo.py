@@ -26,9 +26,11 @@ def find_yolo(files: SourceFiles) -> Path | None:
         >>> find_yolo(SourceFiles(Path('set'), Notes()))
         PosixPath('data.yaml')
     """
-    labels = _label_files(files)
     named = [path for path in files.ending('.yaml', '.yml') if 'names' in as_dict(_yaml(files.root / path))]
-    return next(iter([*named, *(labels[image] for image in files.images if image in labels)]), None)
+    if named:
+        return named[0]
+    # Other texts beside images are captions.
+    return next((path for path in _label_files(files).values() if _has_numbers(files.root / path)), None)
 
 
 def read_yolo(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]]:
@@ -131,6 +133,14 @@ def _is_rotated(values: list[float]) -> bool:
     """Whether four corners are a parallelogram, which a rectangle is in shares of any width and height."""
     xs, ys = values[::2], values[1::2]
     return all(abs(side[0] + side[2] - side[1] - side[3]) < 2e-3 for side in (xs, ys))
+
+
+def _has_numbers(path: Path) -> bool:
+    try:
+        rows = [line.split() for line in read_lines(path)]
+    except UserError:
+        return False
+    return bool(rows) and len(rows[0]) > 4 and all(map(_number, rows[0][:4]))
 
 
 def _number(word: str) -> bool:
