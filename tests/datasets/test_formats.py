@@ -601,6 +601,17 @@ def test_five_endings_and_names_in_one_folder(root):
     assert {str(image.path) for image in source.images} == {*names} and not source.notes.left_out
 
 
+def test_names_that_are_no_text(root):
+    voc(root)
+    (root / os.fsdecode(b'\xff.png')).write_bytes((root / 'a.png').read_bytes())
+    assert 'name is not UTF-8, which OpenCV cannot open\n  \\udcff.png' in said(read_source(root))
+    folder = root / os.fsdecode(b'\xff')
+    voc(folder)
+    assert len(read_source(root).images) == 1
+    with pytest.raises(UserError, match='not UTF-8'):
+        read_source(folder)
+
+
 def test_same_names_in_several_folders(root):
     for split in ('train', 'valid', 'test'):
         coco(root, folder=split)
@@ -609,6 +620,15 @@ def test_same_names_in_several_folders(root):
         ('train/a.png', 'train'),
         ('valid/a.png', 'val'),
     ]
+
+
+def test_names_of_images_tell_no_split(root):
+    for name in ('train_1.png', 'bus_1.png', 'test.png'):
+        voc(root, xml=f'{Path(name).stem}.xml', image=name, name=name)
+    voc(root, xml='train_station/a.xml', image='train_station/a.png')
+    voc(root, xml='images_train2017/b.xml', image='images_train2017/b.png', name='b.png')
+    splits = {str(image.path): image.split for image in read_source(root).images}
+    assert splits.pop('images_train2017/b.png') == 'train' and {*splits.values()} == {None}
 
 
 def test_small_images_are_counted(root):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .files import SourceFiles, split_of
+from .files import SourceFiles, split_of, split_of_file
 from .geometry import mask_of_runs
 from .parse import as_dict, as_list, read_json
 from .source import Notes, Record, Shape
@@ -54,7 +54,7 @@ def _read(path: Path, content: dict, files: SourceFiles, notes: Notes, classes: 
         # Tools of the web write ids as texts, and refer to them by numbers.
         names[str(entry.get('id'))] = str(entry.get('name', ''))
     classes.update(dict.fromkeys(names.values()))
-    split = split_of(path)
+    split = split_of_file(path)
     records = {}
     for entry in map(as_dict, content['images']):
         number, name = str(entry.get('id')), str(entry.get('file_name', ''))

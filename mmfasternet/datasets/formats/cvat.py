@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from .files import SourceFiles, split_of
+from .files import SourceFiles, split_of, split_of_file
 from .geometry import ellipse, mask_of_runs
 from .parse import read_xml
 from .source import Notes, Record, Shape
@@ -48,7 +48,7 @@ def read_cvat(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]
 
 def _read(path: Path, entry: ElementTree.Element, files: SourceFiles, notes: Notes) -> Record:
     name, subset = entry.get('name', ''), entry.get('subset') or ''
-    split = split_of(Path(subset)) or split_of(path)
+    split = split_of_file(Path(subset)) or split_of_file(path)
     # Images of a subset are in a folder of its name.
     found = files.find_image(f'{subset}/{name}', path.parent, split)
     record = Record(

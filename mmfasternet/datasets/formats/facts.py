@@ -55,8 +55,13 @@ def look_at(path: Path) -> ImageFacts:
         >>> look_at(Path('example.png')).upright
         (64, 48)
     """
-    with warnings.catch_warnings(), open_image(path) as image:
+    with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of broken EXIF data, which OpenCV ignores too
+        return _look_at(path)
+
+
+def _look_at(path: Path) -> ImageFacts:
+    with open_image(path) as image:
         stored, deep = image.size, image.mode.startswith(('I', 'F'))
         orientation = image.getexif().get(_ORIENTATION, 1)
         pixels = stored[0] * stored[1]

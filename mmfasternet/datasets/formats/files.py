@@ -12,7 +12,7 @@ from mmfasternet.errors import UserError
 
 from .source import Notes
 
-__all__ = ['SourceFiles', 'split_of']
+__all__ = ['SourceFiles', 'split_of', 'split_of_file']
 
 # Also those that OpenCV can't read, so that they are reported and not overlooked.
 _IMAGES = (
@@ -20,6 +20,8 @@ _IMAGES = (
     *('.jp2', '.gif', '.avif', '.heic'),
 )
 _SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', test='test', testing='test')
+_OTHER = 'images?|imgs?|img|labels?|annotations?|set|data|split'
+_FOLDER = re.compile(rf'(?:(?:{_OTHER})[_-]?)?({"|".join(_SPLITS)})(?:[_-]?(?:{_OTHER}))?[_-]?\d*')
 
 
 class SourceFiles:
@@ -43,6 +45,8 @@ class SourceFiles:
         if not root.is_dir():
             raise UserError(f'{root} is not a folder; give the folder that holds the images and their annotations')
         self.root = root.resolve()
+        if not _is_text(str(self.root)):
+            raise UserError(f'the path {root} is not UTF-8, which OpenCV cannot open; rename the folder')
         self.notes = notes
         self.paths = sorted(self._walk())
         self._list_images(self.paths)
@@ -97,7 +101,9 @@ class SourceFiles:
             for name in [*names, *folders]:
                 path = Path(folder, name)
                 below = path.relative_to(self.root)
-                if path.is_symlink() and not path.resolve().is_relative_to(self.root):
+                if not _is_text(str(below)):
+                    self.notes.leave_out('file whose name is not UTF-8, which OpenCV cannot open', below)
+                elif path.is_symlink() and not path.resolve().is_relative_to(self.root):
                     self.notes.leave_out('link that leads out of the source', below)
                 elif not name.startswith('.') and path.is_file():
                     found.append(below)
@@ -105,7 +111,7 @@ class SourceFiles:
 
 
 def split_of(path: Path) -> str | None:
-    """The split that the name of a file or one of its folders tells.
+    """The split that a folder of a file tells. Names of images tell none: they may show trains.
 
     Args:
         path: Below a source.
@@ -114,15 +120,30 @@ def split_of(path: Path) -> str | None:
         train, val, test or None.
 
     Example:
-        >>> split_of(Path('valid/images/a.jpg')), split_of(Path('annotations/instances_train2017.json'))
-        ('val', 'train')
+        >>> split_of(Path('valid/images/a.jpg')), split_of(Path('train2017/a.jpg')), split_of(Path('images/train.jpg'))
+        ('val', 'train', None)
     """
-    for part in reversed(path.parts):
-        words = re.findall('[a-z]+', part.lower())
-        found = {_SPLITS[word] for word in words if word in _SPLITS}
-        if len(found) == 1:
-            return found.pop()
+    for folder in path.parts[-2::-1]:
+        if found := _FOLDER.fullmatch(folder.lower()):
+            return _SPLITS[found[1]]
     return None
+
+
+def split_of_file(path: Path) -> str | None:
+    """The split that the name of a file of many images' annotations, or one of its folders, tells.
+
+    Args:
+        path: Below a source.
+
+    Returns:
+        train, val, test or None.
+
+    Example:
+        >>> split_of_file(Path('annotations/instances_train2017.json'))
+        'train'
+    """
+    found = {_SPLITS[word] for word in re.findall('[a-z]+', path.stem.lower()) if word in _SPLITS}
+    return found.pop() if len(found) == 1 else split_of(path)
 
 
 def _nearest(found: list[Path], parts: list[str], near: Path, split: str | None) -> Path | None:
@@ -142,6 +163,13 @@ def _common(left: tuple[str, ...], right: list[str] | tuple[str, ...]) -> int:
         if _key(a) != _key(b):
             return count
     return min(len(left), len(right))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _key(name: str) -> str:

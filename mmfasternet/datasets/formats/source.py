@@ -165,11 +165,11 @@ class Source:
     notes: Notes
 
 
-def listing(places: list[str]) -> str:
+def listing(places: list) -> str:
     """At most ten places, one a line, and the number of the others.
 
     Args:
-        places: Any number of texts.
+        places: Any number of texts or paths.
 
     Returns:
         Indented lines.
@@ -179,7 +179,7 @@ def listing(places: list[str]) -> str:
           a.xml
           b.xml
     """
-    lines = [f'  {place}' for place in places[:_EXAMPLES]]
+    lines = ['  ' + str(place).replace('\n', '\\n') for place in places[:_EXAMPLES]]
     if len(places) > _EXAMPLES:
         lines.append(f'  … and {len(places) - _EXAMPLES} more')
     return '\n'.join(lines)

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from .files import SourceFiles, split_of
+from .files import SourceFiles, split_of, split_of_file
 from .geometry import ellipse
 from .parse import as_dict, as_list, read_json
 from .source import Notes, Record, Shape
@@ -43,7 +43,7 @@ def read_via(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]]
             notes.leave_out("JSON that is not in VIA's format", path)
     attribute = _class_attribute([region for _, entry in found for region in _regions(entry)], notes)
     for path, entry in found:
-        name, split = str(entry['filename']), split_of(path)
+        name, split = str(entry['filename']), split_of_file(path)
         image = files.find_image(name, path.parent, split)
         record = Record(name, image, [], None, split or (image and split_of(image)))
         for number, region in enumerate(_regions(entry), 1):
