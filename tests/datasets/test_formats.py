@@ -276,6 +276,24 @@ def test_voc_things_that_are_no_boxes(root):
     assert 'difficult' in said(source)
 
 
+@pytest.mark.parametrize('values', [[1, 2], [2, 1], [9, 7]])
+@pytest.mark.parametrize('colours', [False, True])
+def test_voc_masks_in_numbers_or_in_colours(root, values, colours):
+    voc(root, voc_box(*BOX), voc_box(40, 20, 60, 40), image='JPEGImages/a.png', xml='Annotations/a.xml')
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[8:28, 10:30], ids[20:40, 40:59], ids[0:5, 0:5] = *values, 3
+    palette = {1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 7: (128, 128, 128), 9: (192, 0, 0)}
+    if colours:
+        ids = np.array([palette.get(value, (0, 0, 0)) for value in range(10)], np.uint8)[ids]
+    path = root / 'SegmentationObject/a.png'
+    path.parent.mkdir()
+    Image.fromarray(ids).save(path)
+    source = read_source(root)
+    assert [item.area for item in source.images[0].objects] == [400, 380]
+    [(kind, places)] = source.notes.left_out.items()
+    assert kind == 'object in a mask that fits no box of the XML' and places[0].endswith('a.png: value 3')
+
+
 def test_voc_lists_with_carriage_returns(root, tmp_path):
     for name in ('my a', 'b', 'c', 'd'):
         voc(root, xml=f'Annotations/{name}.xml', image=f'JPEGImages/{name}.png', name=f'{name}.png')
@@ -384,6 +402,11 @@ def test_yolo_of_another_task_is_refused(root, lines, kind):
         read_source(root)
 
 
+def test_yolo_polygons_that_are_boxes_are_read(root):
+    yolo(root, yolo_polygon([10, 8, 30, 8, 30, 28, 10, 28]))
+    assert only(root).area == pytest.approx(400)
+
+
 def test_yolo_of_keypoints_by_its_yaml(root):
     yolo(root, names='names: [cat]\nkpt_shape: [17, 3]')
     with pytest.raises(UserError, match='keypoints'):
@@ -476,11 +499,16 @@ def test_via_without_attributes(root):
 
 def test_cvat_subsets_and_shapes(root):
     corners = 'label="cat" xtl="10" ytl="8" xbr="30" ybr="28"'
-    things = [f'<box {corners}/>', f'<box {corners} rotation="30"/>', '<polyline label="cat" points="1,1;2,2"/>']
+    things = [
+        f'<box {corners} group_id="3"/>',
+        f'<box {corners} rotation="30"/>',
+        '<polyline label="cat" points="1,1;2,2"/>',
+    ]
     cvat(root, *things, '<mask label="cat" rle="1, 2" left="60" top="0" width="20" height="20"/>', subset='Validation')
     source = read_source(root)
     [image] = source.images
     assert image.split == 'val' and [item.box for item in image.objects] == [[10, 8, 20, 20]]
+    assert [*source.notes.noticed] == ['shape of a group, read as an object of its own']
     assert [kind.partition(' (')[0] for kind in source.notes.left_out] == [
         'rotated box',
         'shape of the type polyline, which is neither a box nor a mask',

@@ -87,6 +87,8 @@ def _size(width: str | None, height: str | None) -> tuple[int, int] | None:
 
 def _shape(thing: ElementTree.Element, label: str, where: str, notes: Notes) -> Shape | None:
     label = label.strip()
+    if thing.get('group_id', '0') != '0':
+        notes.notice('shape of a group, read as an object of its own', where)
     if _number(thing.get('rotation') or '0') and thing.tag in ('box', 'ellipse'):
         notes.leave_out(f'rotated {thing.tag}', where)
     elif thing.tag == 'box':

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from .source import Notes, Shape, SourceObject
 
-__all__ = ['Frame', 'ellipse', 'finish', 'mask_of_runs', 'pairs']
+__all__ = ['Frame', 'ellipse', 'finish', 'mask_of_runs', 'overlap', 'pairs']
 
 # Coordinates beyond, and outlines longer than this many pixels, are no annotations: pycocotools would take gigabytes.
 _FARTHEST = 1e6
@@ -156,7 +156,7 @@ def _boxed(shape: Shape, frame: Frame, notes: Notes, around: list[float] | None)
         else:
             notes.repair(f'box {fault}, replaced by the one around its mask', shape.where)
         return around
-    if around and not shape.crowd and _overlap(stated, around) < _ALIKE:
+    if around and not shape.crowd and overlap(_corners(stated), _corners(around)) < _ALIKE:
         notes.repair('box elsewhere than its mask, replaced by the one around it', shape.where)
         return around
     for kind in repairs:
@@ -194,8 +194,29 @@ def _around(polygons: list[list[float]]) -> list[float]:
     return [min(xs), min(ys), round(max(xs) - min(xs), 3), round(max(ys) - min(ys), 3)]
 
 
-def _overlap(one: list[float], other: list[float]) -> float:
-    return float(coco_mask.iou([one], [other], [0])[0, 0])
+def _corners(box: list[float]) -> list[float]:
+    x, y, width, height = box
+    return [x, y, x + width, y + height]
+
+
+def overlap(one: list[float], other: list[float]) -> float:
+    """Intersection over union of two boxes.
+
+    Args:
+        one: x and y of the lower, then of the higher corner.
+        other: The same of the other.
+
+    Returns:
+        0 to 1.
+
+    Example:
+        >>> overlap([0, 0, 2, 2], [1, 0, 3, 2]) * 3
+        1.0
+    """
+    sides = [max(0, min(one[axis + 2], other[axis + 2]) - max(one[axis], other[axis])) for axis in (0, 1)]
+    common = sides[0] * sides[1]
+    every = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - common
+    return common / every if every > 0 else 0.0
 
 
 def _finite(numbers: Any) -> bool:

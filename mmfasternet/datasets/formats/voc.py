@@ -10,6 +10,7 @@ from mmfasternet.datasets.images import open_image
 from mmfasternet.errors import UserError
 
 from .files import SourceFiles, split_of
+from .geometry import overlap
 from .parse import read_lines, read_xml
 from .source import Notes, Record, Shape
 
@@ -125,22 +126,44 @@ def _number(text: str | None) -> Any:
 
 
 def _add_masks(record: Record, path: Path, notes: Notes) -> None:
-    """In SegmentationObject, the value of a pixel is the place of its object in the XML."""
+    """In SegmentationObject, a pixel has the place of its object in the XML, as a number or as VOC's colour of it."""
     try:
         with open_image(path) as image:
             ids = np.asarray(image)
     except UserError as error:
         notes.bad.append(str(error))
         return
-    if ids.ndim != 2:
-        notes.leave_out('map of objects in colours rather than in numbers', path)
-        return
-    shapes = {shape.where.rpartition(' ')[2]: shape for shape in record.shapes}
+    if ids.ndim == 3:
+        ids = _values_of_colours(ids[..., :3])
+    by_place = {shape.where.rpartition(' ')[2]: shape for shape in record.shapes}
     for value in np.unique(ids[(ids > 0) & (ids < 255)]):
-        if shape := shapes.get(str(value)):
-            shape.mask = _drawer(ids == value)
+        mask = ids == value
+        # Some tools count otherwise, so the mask must lie where the box is.
+        ordered = [by_place[str(value)]] if str(value) in by_place else []
+        fitting = (shape for shape in [*ordered, *record.shapes] if not shape.mask and _fits(shape, mask))
+        if shape := next(fitting, None):
+            shape.mask = _drawer(mask)
         else:
-            notes.leave_out('object in a mask, and not in the XML', f'{path}: value {value}')
+            notes.leave_out('object in a mask that fits no box of the XML', f'{path}: value {value}')
+
+
+def _values_of_colours(pixels: np.ndarray) -> np.ndarray:
+    """VOC's palette: the bits of a value are dealt to red, green and blue, the highest first. Other colours are 255."""
+    values = np.arange(256)
+    bits = [sum((values >> (3 * place + channel) & 1) << (7 - place) for place in range(3)) for channel in range(3)]
+    palette = bits[0] << 16 | bits[1] << 8 | bits[2]
+    order = np.argsort(palette)
+    codes = pixels.astype(np.int64) @ [1 << 16, 1 << 8, 1]
+    found = order[np.searchsorted(palette[order], codes).clip(max=255)]
+    return np.where(palette[found] == codes, found, 255)
+
+
+def _fits(shape: Shape, mask: np.ndarray) -> bool:
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    try:
+        return overlap(shape.box, [xs[0], ys[0], xs[-1] + 1, ys[-1] + 1]) >= 0.5
+    except (TypeError, ValueError):
+        return False
 
 
 def _drawer(mask: np.ndarray) -> Any:

@@ -122,14 +122,20 @@ def _refuse_others(files: SourceFiles, rows: dict[Path, list[list[str]]], labels
     if len({*map(len, values)}) == 1 and all(map(_are_keypoints, values)):
         raise UserError(f'{files.root / long[0][1]} holds keypoints, which are not read; export boxes or polygons')
     every = sum(map(len, rows.values()))
-    if len(long) == every and all(len(row) == 9 for row, _ in long) and all(map(_is_rotated, values)):
+    are_rectangles = len(long) == every and all(len(row) == 9 for row, _ in long) and all(map(_is_rectangle, values))
+    if are_rectangles and not all(map(_is_upright, values)):
         raise UserError(
             f'{files.root / long[0][1]} holds rotated boxes, four corners of a rectangle in every line, which are not '
             'read; export boxes or polygons'
         )
 
 
-def _is_rotated(values: list[float]) -> bool:
+def _is_upright(values: list[float]) -> bool:
+    """Whether four corners are those of a box."""
+    return all(len({round(value, 3) for value in values[axis::2]}) == 2 for axis in (0, 1))
+
+
+def _is_rectangle(values: list[float]) -> bool:
     """Whether four corners are a parallelogram, which a rectangle is in shares of any width and height."""
     xs, ys = values[::2], values[1::2]
     return all(abs(side[0] + side[2] - side[1] - side[3]) < 2e-3 for side in (xs, ys))
