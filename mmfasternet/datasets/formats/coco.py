@@ -14,6 +14,12 @@ __all__ = ['is_coco', 'read_coco']
 def is_coco(content: Any) -> bool:
     """Whether a JSON's content has COCO's lists.
 
+    Args:
+        content: What the JSON holds.
+
+    Returns:
+        Whether it is.
+
     Example:
         >>> is_coco(dict(images=[], annotations=[]))
         True

@@ -43,6 +43,16 @@ def convert_source(
 
     Raises:
         UserError: If the source can't be read, or ``out`` holds another data set.
+
+    Example:
+        >>> from PIL import Image
+        >>> Path('set').mkdir()
+        >>> for name in 'ab':
+        ...     Image.new('RGB', (40, 32)).save(f'set/{name}.png')
+        ...     _ = Path(f'set/{name}.txt').write_text('0 .5 .5 .5 .5')
+        >>> _ = Path('set/classes.txt').write_text('cat')
+        >>> print(convert_source('set', 'coco').splitlines()[1])
+        read: 2 images, 2 objects of 1 classes, 0 with masks
     """
     if not 0 < val < 1:
         raise UserError(f'--val must be a share between 0 and 1, but is {val}')

@@ -18,6 +18,12 @@ __all__ = ['is_cvat', 'read_cvat']
 def is_cvat(root: ElementTree.Element) -> bool:
     """Whether an XML's root is CVAT's.
 
+    Args:
+        root: The root element.
+
+    Returns:
+        Whether it is.
+
     Example:
         >>> is_cvat(ElementTree.fromstring('<annotations><image/></annotations>'))
         True

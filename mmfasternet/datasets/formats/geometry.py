@@ -230,6 +230,12 @@ def _finite(numbers: Any) -> bool:
 def pairs(numbers: list) -> list[tuple]:
     """The points of x, y, x, y, …
 
+    Args:
+        numbers: An even number of them.
+
+    Returns:
+        x and y of each.
+
     Example:
         >>> pairs([1, 2, 3, 4])
         [(1, 2), (3, 4)]

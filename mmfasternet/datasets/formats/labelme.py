@@ -22,6 +22,12 @@ __all__ = ['is_labelme', 'read_labelme']
 def is_labelme(content: Any) -> bool:
     """Whether a JSON's content is LabelMe's.
 
+    Args:
+        content: What the JSON holds.
+
+    Returns:
+        Whether it is.
+
     Example:
         >>> is_labelme(dict(shapes=[], imagePath='a.png'))
         True

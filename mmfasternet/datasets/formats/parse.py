@@ -146,6 +146,12 @@ def read_lines(path: Path) -> list[str]:
 def as_dict(value: Any) -> dict:
     """A value that should be a dict; an empty one in its place.
 
+    Args:
+        value: Anything.
+
+    Returns:
+        The value if it is a dict.
+
     Example:
         >>> as_dict([1])
         {}
@@ -155,6 +161,12 @@ def as_dict(value: Any) -> dict:
 
 def as_list(value: Any) -> list:
     """A value that should be a list; an empty one in its place.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        The value if it is a list.
 
     Example:
         >>> as_list(None)

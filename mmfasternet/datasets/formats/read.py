@@ -99,7 +99,7 @@ def read_source(path: str | Path, format: str | None = None, skip_bad: bool = Fa
 
 
 def _look(files: SourceFiles) -> tuple[str, Path]:
-    samples = {}
+    samples, faults = {}, []
     for suffix, parse in (('.json', read_json), ('.xml', read_xml)):
         paths = files.ending(suffix)
         by_size = sorted(paths, key=lambda path: (files.root / path).stat().st_size)
@@ -107,9 +107,7 @@ def _look(files: SourceFiles) -> tuple[str, Path]:
             try:
                 samples[path] = parse(files.root / path)
             except UserError as error:
-                faults = samples.setdefault(Path(), [])
                 faults.append(str(error))
-    faults = samples.pop(Path(), [])
     found = {name: seen for name, kind in FORMATS.items() if (seen := kind.find(files, samples))}
     if len(found) > 1:
         held = [f'{name}: {FORMATS[name].title}, as in {seen}' for name, seen in found.items()]
@@ -118,7 +116,7 @@ def _look(files: SourceFiles) -> tuple[str, Path]:
         raise UserError(
             f'{files.root} holds no annotations of a known format ({", ".join(FORMATS)}); '
             f'it has {len(files.images)} images and {len(files.paths) - len(files.images)} other files'
-            + ''.join(f'\n  {fault}' for fault in faults[:10])
+            + (f'\n{listing(faults)}' if faults else '')
         )
     return next(iter(found.items()))
 

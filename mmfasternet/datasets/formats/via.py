@@ -17,6 +17,12 @@ _CLASS = ('class', 'label', 'name', 'type', 'category', 'object', 'class_name')
 def is_via(content: Any) -> bool:
     """Whether a JSON's content is VIA's: a project, or its annotations.
 
+    Args:
+        content: What the JSON holds.
+
+    Returns:
+        Whether it is.
+
     Example:
         >>> is_via({'a.png10': dict(filename='a.png', size=10, regions=[])})
         True

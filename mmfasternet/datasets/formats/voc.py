@@ -22,6 +22,12 @@ _LISTS = ('train', 'val', 'test')
 def is_voc(root: ElementTree.Element) -> bool:
     """Whether an XML's root is VOC's.
 
+    Args:
+        root: The root element.
+
+    Returns:
+        Whether it is.
+
     Example:
         >>> is_voc(ElementTree.fromstring('<annotation><object/></annotation>'))
         True

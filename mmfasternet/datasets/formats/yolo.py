@@ -20,6 +20,12 @@ _NAMES = ('classes.txt', 'obj.names', '_darknet.labels', 'classes.names')
 def find_yolo(files: SourceFiles) -> Path | None:
     """A file that shows that a source is YOLO's: a list of names, or labels beside an image.
 
+    Args:
+        files: The source.
+
+    Returns:
+        Its path below the source, or None.
+
     Example:
         >>> Path('set').mkdir()
         >>> _ = Path('set/data.yaml').write_text('names: [cat]')
