@@ -760,6 +760,12 @@ def test_hostile_yaml(root, text):
         read_source(root, format='yolo')
 
 
+def test_a_broken_yaml_is_named(root):
+    yolo(root, names='names: {')
+    with pytest.raises(UserError, match='data.yaml is not YAML'):
+        read_source(root)
+
+
 def test_yaml_runs_nothing(root, tmp_path):
     yolo(root, names=f"names: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
     read_source(root)

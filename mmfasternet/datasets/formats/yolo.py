@@ -211,6 +211,8 @@ def _class_names(files: SourceFiles, settings: dict) -> dict[int, str]:
         found = [path for path in files.ending('.txt', '.names', '.labels') if path.name.lower() in _NAMES]
         lists = {tuple(read_lines(files.root / path)) for path in found}
         if len(lists) != 1:
+            for path in files.ending('.yaml', '.yml'):
+                read_yaml(files.root / path)  # the names may be in one that can't be read
             raise UserError(
                 f'{files.root} has {"no file" if not found else "several files"} with the names of its classes; '
                 'write them, one a line, to classes.txt'
