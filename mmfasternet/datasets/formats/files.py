@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from mmfasternet.errors import UserError
 
-from .source import Notes
+from .source import LINK, Notes
 
 __all__ = ['SourceFiles', 'split_of', 'split_of_file']
 
@@ -104,7 +104,7 @@ class SourceFiles:
                 if not _is_text(str(below)):
                     self.notes.leave_out('file whose name is not UTF-8, which OpenCV cannot open', below)
                 elif path.is_symlink() and not path.resolve().is_relative_to(self.root):
-                    self.notes.leave_out('link that leads out of the source', below)
+                    self.notes.leave_out(LINK, below)
                 elif not name.startswith('.') and path.is_file():
                     found.append(below)
         return found

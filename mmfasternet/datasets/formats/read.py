@@ -116,7 +116,7 @@ def _look(files: SourceFiles) -> tuple[str, Path]:
         raise UserError(
             f'{files.root} holds no annotations of a known format ({", ".join(FORMATS)}); '
             f'it has {len(files.images)} images and {len(files.paths) - len(files.images)} other files'
-            + (f'\n{listing(faults)}' if faults else '')
+            + ''.join(f'\n{line}' for line in [*([listing(faults)] if faults else []), *files.notes.links()])
         )
     return next(iter(found.items()))
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from mmfasternet.errors import UserError
 
-__all__ = ['Notes', 'Record', 'Shape', 'Source', 'SourceImage', 'SourceObject', 'listing', 'printable']
+__all__ = ['LINK', 'Notes', 'Record', 'Shape', 'Source', 'SourceImage', 'SourceObject', 'listing', 'printable']
 
 _EXAMPLES = 10
+# Also said where something is missing.
+LINK = 'link that leads out of the source'
 
 
 @dataclass
@@ -124,8 +126,13 @@ class Notes:
         if self.bad:
             raise UserError(
                 f'{len(self.bad)} files cannot be used; repair them, or leave them out with --skip-bad:\n'
-                + listing(self.bad)
+                + '\n'.join([listing(self.bad), *self.links()])
             )
+
+    def links(self) -> list[str]:
+        """The links that were not followed, as lines for a message about what is missing."""
+        places = self.left_out.get(LINK, [])
+        return [f'{len(places)} links lead out of the source and are not followed:', listing(places)] if places else []
 
     def lines(self) -> list[str]:
         """All of it, as lines for people.
