@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+#: What a checkpoint holds beside tensors and containers of them.
+RECORDS = (None, True, 2**80, -1.5, 'text', b'bytes', (1,), {1, 2}, slice(1, 2), torch.float32, torch.Size([2]))
+
 
 class Touch:
     """An object whose unpickling makes a file, by whatever function it is told to call."""

@@ -31,7 +31,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from helpers.checkpoints import ORDERED, array, assert_same, call, name, push, storage, tensor
+from helpers.checkpoints import ORDERED, RECORDS, array, assert_same, call, name, push, storage, tensor
 from mmfasternet.weights.reader import CheckpointError, read_checkpoint, read_metadata
 
 LONGEST = 10  # seconds
@@ -64,20 +64,7 @@ def seeds() -> list[Any]:
             np.int64(3),
             np.bool_(1),
         ],
-        [
-            None,
-            True,
-            2**80,
-            -1.5,
-            'text',
-            b'bytes',
-            (1,),
-            {1, 2},
-            slice(1, 2),
-            torch.float32,
-            torch.Size([2]),
-            Counter('a'),
-        ],
+        [*RECORDS, Counter('a')],
     ]
 
 

@@ -13,7 +13,20 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from helpers.checkpoints import ORDERED, Touch, array, assert_same, call, name, push, state, storage, tensor, write_raw
+from helpers.checkpoints import (
+    ORDERED,
+    RECORDS,
+    Touch,
+    array,
+    assert_same,
+    call,
+    name,
+    push,
+    state,
+    storage,
+    tensor,
+    write_raw,
+)
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.optim import MultiStepLR, OptimWrapper
 from torch import nn
@@ -40,20 +53,7 @@ PLAIN = {
     'dtypes': [
         torch.ones(2, dtype=t) for t in (torch.float16, torch.bfloat16, torch.int8, torch.bool, torch.complex64)
     ],
-    'records': [
-        None,
-        True,
-        2**80,
-        -1.5,
-        'text',
-        b'bytes',
-        b'',
-        (1,),
-        {1, 2},
-        slice(1, 2),
-        torch.float32,
-        torch.Size([2]),
-    ],
+    'records': [*RECORDS, b''],
     'counter': Counter([8, 11]),
     'numpy scalars': [np.float64(0.5), np.float32(2), np.int64(3), np.bool_(True), np.str_('ä')],
     'numpy arrays': [
