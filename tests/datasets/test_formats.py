@@ -34,9 +34,10 @@ from helpers.project import ROOT, run_tool
 from mmdet.datasets import CocoDataset
 from PIL import Image
 
-from mmfasternet.datasets.check import check_dataset_config, check_images
+from mmfasternet.datasets.check import check_dataset_config
 from mmfasternet.datasets.formats import FORMATS, Source, SourceObject, convert_source, read_source
 from mmfasternet.datasets.images import read_image
+from mmfasternet.datasets.pixels import check_images
 from mmfasternet.errors import UserError
 
 
