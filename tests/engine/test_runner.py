@@ -267,7 +267,8 @@ def test_a_former_best_checkpoint_outlives_the_save_of_the_next(tmp_path, save_b
 
 
 def test_checkpoint_hooks_are_safe_wherever_a_config_has_them(build_runner):
-    runner = build_runner(custom_hooks=[dict(type='CheckpointHook', interval=5), dict(type=CheckpointHook)])
+    runner = build_runner(custom_hooks=[dict(type='CheckpointHook', interval=5)])
+    runner.register_hook(dict(type=CheckpointHook))  # as a config in mmengine's new style names it
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     assert [type(hook) for hook in hooks] == 3 * [SafeCheckpointHook]
 

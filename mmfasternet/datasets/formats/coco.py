@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from mmfasternet.datasets.annotations import read_annotations
+from mmfasternet.datasets.segmentations import uncompressed
+
 from .files import SourceFiles, split_of, split_of_file
 from .geometry import mask_of_runs
-from .parse import as_dict, as_list, read_json
+from .parse import as_dict, as_list
 from .source import Notes, Record, Shape
 
 __all__ = ['is_coco', 'read_coco']
@@ -42,7 +45,7 @@ def read_coco(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]
     # COCO's own folder has the same images in files of captions, keypoints and instances.
     instances = [path for path in paths if path.name.lower().startswith('instances')]
     for path in paths:
-        content = read_json(files.root / path)
+        content = read_annotations(files.root / path)
         if not is_coco(content):
             notes.leave_out("JSON that is not in COCO's format", path)
         elif instances and path not in instances:
@@ -99,7 +102,7 @@ def _shape(entry: dict, label: str, where: str, notes: Notes) -> Shape:
     segmentation = entry.get('segmentation')
     if isinstance(segmentation, dict):
         counts = segmentation.get('counts')
-        runs = _runs_of_text(counts) if isinstance(counts, str) else as_list(counts)
+        runs = uncompressed(counts) or [] if isinstance(counts, str) else as_list(counts)
         shape.mask = mask_of_runs(runs)
     elif isinstance(segmentation, list) and segmentation:
         if not isinstance(segmentation[0], list):
@@ -120,18 +123,3 @@ def _corners(bbox: Any) -> list | None:
         return [x, y, x + width, y + height]
     except (TypeError, ValueError):
         return [bbox]
-
-
-def _runs_of_text(text: str) -> list[int]:
-    """The run lengths in pycocotools' text, which pycocotools itself reads without looking at its end."""
-    runs, value, shift = [], 0, 0
-    for code in (ord(character) - 48 for character in text):
-        if not 0 <= code < 64 or shift > 60:
-            return []
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            # The fifth bit is the sign; from the third run on, the text has the difference to the one before the last.
-            runs.append(value - (code // 16 << shift) + (runs[-2] if len(runs) > 2 else 0))
-            value, shift = 0, 0
-    return [] if shift else runs

@@ -6,13 +6,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from mmfasternet.datasets.annotations import read_annotations
 from mmfasternet.datasets.splits import choose_val, find_scenes, shared_scenes
-from mmfasternet.errors import UserError
+from mmfasternet.errors import UserError, printable
 from mmfasternet.files import replacing
 
-from .parse import as_dict, read_json
+from .parse import as_dict
 from .read import read_source
-from .source import Source, SourceImage, listing, printable
+from .source import Source, SourceImage, listing
 
 __all__ = ['convert_source']
 
@@ -82,7 +83,7 @@ def _checked(source: Path, out: Path) -> Path:
     held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     digest = _digest(source.resolve())
     for name in held:
-        known = name in _FILES and as_dict(as_dict(read_json(folder / name)).get('info')).get('source') == digest
+        known = name in _FILES and as_dict(as_dict(read_annotations(folder / name)).get('info')).get('source') == digest
         if not known:
             raise UserError(f'{folder / name} was not made from {source}; choose another --out, or remove {folder}')
     return folder

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mmfasternet.datasets.annotations import read_annotations
 from mmfasternet.datasets.images import open_image
 from mmfasternet.errors import UserError
 
 from .files import SourceFiles, split_of
 from .geometry import ellipse
-from .parse import as_dict, as_list, read_json
+from .parse import as_dict, as_list
 from .source import Notes, Record, Shape
 
 __all__ = ['is_labelme', 'read_labelme']
@@ -48,7 +49,7 @@ def read_labelme(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[s
     records = []
     for path in files.ending('.json'):
         try:
-            content = read_json(files.root / path)
+            content = read_annotations(files.root / path)
         except UserError as error:
             notes.bad.append(str(error))
             continue

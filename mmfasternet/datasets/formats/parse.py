@@ -1,6 +1,5 @@
 """Files of others, read without running anything, and within limits of size and depth."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,37 +10,11 @@ import yaml
 
 from mmfasternet.errors import UserError
 
-__all__ = ['as_dict', 'as_list', 'read_json', 'read_lines', 'read_xml', 'read_yaml']
+__all__ = ['as_dict', 'as_list', 'read_lines', 'read_xml', 'read_yaml']
 
 # COCO's own files have 450 MB; a LabelMe file holds its image.
 _LARGEST = 2**31
 _DEEPEST = 64
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What it holds, which may be anything.
-
-    Raises:
-        UserError: If it can't be read.
-
-    Example:
-        >>> Path('a.json').write_text('[1]')
-        3
-        >>> read_json(Path('a.json'))
-        [1]
-    """
-    try:
-        return json.loads(_read(path, _LARGEST))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f'{path} is not JSON, or was cut off: {error}') from error
 
 
 def read_xml(path: Path) -> ElementTree.Element:

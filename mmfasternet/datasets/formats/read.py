@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmfasternet.errors import UserError
+from mmfasternet.datasets.annotations import read_annotations
+from mmfasternet.errors import UserError, printable
 
 from .coco import is_coco, read_coco
 from .cvat import is_cvat, read_cvat
@@ -13,8 +14,8 @@ from .files import SourceFiles
 from .geometry import Frame, finish
 from .labelme import is_labelme, read_labelme
 from .masks import find_masks, read_masks
-from .parse import read_json, read_xml
-from .source import Notes, Record, Source, SourceImage, listing, printable
+from .parse import read_xml
+from .source import Notes, Record, Source, SourceImage, listing
 from .via import is_via, read_via
 from .voc import is_voc, read_voc
 from .yolo import find_yolo, read_yolo
@@ -100,7 +101,7 @@ def read_source(path: str | Path, format: str | None = None, skip_bad: bool = Fa
 
 def _look(files: SourceFiles) -> tuple[str, Path]:
     samples, faults = {}, []
-    for suffix, parse in (('.json', read_json), ('.xml', read_xml)):
+    for suffix, parse in (('.json', read_annotations), ('.xml', read_xml)):
         paths = files.ending(suffix)
         by_size = sorted(paths, key=lambda path: (files.root / path).stat().st_size)
         for path in dict.fromkeys([*paths[: _SAMPLES // 2], *by_size[-_SAMPLES // 2 :]]):

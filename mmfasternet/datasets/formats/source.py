@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mmfasternet.errors import UserError
+from mmfasternet.errors import UserError, printable
 
-__all__ = ['LINK', 'Notes', 'Record', 'Shape', 'Source', 'SourceImage', 'SourceObject', 'listing', 'printable']
+__all__ = ['LINK', 'Notes', 'Record', 'Shape', 'Source', 'SourceImage', 'SourceObject', 'listing']
 
 _EXAMPLES = 10
 # Also said where something is missing.
@@ -190,19 +190,3 @@ def listing(places: list) -> str:
     if len(places) > _EXAMPLES:
         lines.append(f'  … and {len(places) - _EXAMPLES} more')
     return '\n'.join(lines)
-
-
-def printable(text: str) -> str:
-    """Escape what could control a terminal.
-
-    Args:
-        text: What a file or a name holds.
-
-    Returns:
-        The text with its lines, and escapes in place of other control characters.
-
-    Example:
-        >>> printable('a\\x1b[31mb')
-        'a\\\\x1b[31mb'
-    """
-    return ''.join(c if c.isprintable() or c == '\n' else repr(c)[1:-1] for c in text)

@@ -3,9 +3,11 @@
 from collections import Counter
 from typing import Any
 
+from mmfasternet.datasets.annotations import read_annotations
+
 from .files import SourceFiles, split_of, split_of_file
 from .geometry import ellipse
-from .parse import as_dict, as_list, read_json
+from .parse import as_dict, as_list
 from .source import Notes, Record, Shape
 
 __all__ = ['is_via', 'read_via']
@@ -42,7 +44,7 @@ def read_via(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]]
     """
     found, records = [], []
     for path in files.ending('.json'):
-        entries = _entries(read_json(files.root / path))
+        entries = _entries(read_annotations(files.root / path))
         if entries:
             found += [(path, entry) for entry in entries]
         else:
