@@ -29,6 +29,7 @@ SMALLER = {
     'max_epochs = 12': 'max_epochs = 1',
     'epoch_12.pth': 'epoch_1.pth',
     'dist_train.sh my_detector.py 8': 'dist_train.sh my_detector.py 2',
+    'train.py data/voc/config.py': 'train.py data/voc/config.py --cfg-options train_cfg.max_epochs=1',
 }
 
 # RoIAlign takes most of an iteration on a CPU.
