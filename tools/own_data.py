@@ -1,7 +1,7 @@
-"""Convert what an annotation tool has exported to COCO, and write a config to train a light detector on it on a CPU.
+"""Convert an export of an annotation tool to COCO, with a config.
 
 Reads COCO, VOC, YOLO (boxes and polygons), LabelMe, VIA, CVAT and a PNG for each object. Masks are kept, images stay
-where they are, and every repair and loss is named.
+where they are, and every repair and loss is named. The config trains a light detector on a CPU.
 """
 
 import argparse
