@@ -1,4 +1,4 @@
-"""Convert an export of an annotation tool to COCO, with a config.
+"""Convert an annotation tool's export to COCO and a config.
 
 Reads COCO, VOC, YOLO (boxes and polygons), LabelMe, VIA, CVAT and a PNG for each object. Masks are kept, images stay
 where they are, and every repair and loss is named. The config trains a light detector on a CPU.
