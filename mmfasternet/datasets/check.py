@@ -77,9 +77,9 @@ def use_copies(configs: Any, copies: dict[str, str]) -> None:
 
     Example:
         >>> config = dict(dataset=dict(data_root='data', ann_file='a.json'))
-        >>> use_copies(config, {'data/a.json': '/work/annotations/a_1.json'})
+        >>> use_copies(config, {'data/a.json': '/runs/annotations/a_1.json'})
         >>> config['dataset']['ann_file']
-        '/work/annotations/a_1.json'
+        '/runs/annotations/a_1.json'
     """
     for config in _dicts(configs):
         if isinstance(config.get('ann_file'), str):
