@@ -7,7 +7,6 @@ Everything is a function of the seed, and nothing is downloaded.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from mmfasternet.cores import usable_cores
 from mmfasternet.errors import UserError
 from mmfasternet.files import replacing
 
@@ -449,7 +449,7 @@ def _draw_images(
         return [_annotation(instance) for instance in instances]
 
     # Threads are enough, since OpenCV and NumPy compute without Python's lock, and they start at once.
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         try:
             for done, ((split, _, _), drawn) in enumerate(zip(jobs, pool.map(draw, jobs), strict=True), 1):
                 annotations[split].append(drawn)
@@ -457,11 +457,6 @@ def _draw_images(
         finally:
             pool.shutdown(cancel_futures=True)
     return annotations
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _write_annotations(root: Path, split: str, images: list[list[dict]], size: tuple[int, int]) -> None:

@@ -110,7 +110,7 @@ def test_written_values(root, tmp_path):
         coco(root / str(number), dict(segmentation=[TRIANGLE]), dict(iscrowd=1), name=f'{number}.png')
         (root / str(number) / 'a.png').unlink()
         write_image(root / str(number) / f'{number}.png')
-    report = convert_source(root, tmp_path / 'out')
+    report = convert_source(root, tmp_path / 'out').text
     train, val = (
         json.loads((tmp_path / f'out/annotations/instances_{name}.json').read_text()) for name in ('train', 'val')
     )
@@ -301,7 +301,7 @@ def test_voc_lists_with_carriage_returns(root, tmp_path):
     for split, names in (('train', 'my a\r\nb\r\n'), ('val', '\r\nc\r\nb\r\n')):
         write_text(root / f'ImageSets/Main/{split}.txt', names)
     write_text(root / 'ImageSets/Main/cat_train.txt', 'd 1')
-    report = convert_source(root, tmp_path / 'out')
+    report = convert_source(root, tmp_path / 'out').text
     names = {
         split: [image['file_name'] for image in json.loads(path.read_text())['images']]
         for split in ('train', 'val')
@@ -812,7 +812,7 @@ def test_control_characters_of_names_are_escaped(root, tmp_path):
         voc(root, xml=f'{name}.xml', image=name, name=name)
         text = (root / f'{name}.xml').read_text()
         write_text(root / f'{name}.xml', text.replace('<name>cat', '<name> ca\u0085t \n\u202ex'))
-    report = convert_source(root, tmp_path / 'out')
+    report = convert_source(root, tmp_path / 'out').text
     content = json.loads((tmp_path / 'out/annotations/instances_train.json').read_text())
     assert content['categories'][0]['name'] == 'ca t \\u202ex' and '\u202e' not in report
 
@@ -871,7 +871,7 @@ def test_share_to_evaluate_on(two_scenes, tmp_path, val):
 def test_scenes_on_both_sides_of_a_given_split_are_reported(root, tmp_path):
     for split, name in (('train', 'a.rf.1'), ('valid', 'a.rf.2'), ('train', 'b')):
         voc(root, xml=f'{split}/{name}.xml', image=f'{split}/{name}.png', name=f'{name}.png')
-    report = convert_source(root, tmp_path / 'out')
+    report = convert_source(root, tmp_path / 'out').text
     assert 'split: as the source has it' in report
     assert '1 scenes are in several splits, which flatters results\n  train/a.rf.1.png, valid/a.rf.2.png' in report
 
@@ -879,15 +879,18 @@ def test_scenes_on_both_sides_of_a_given_split_are_reported(root, tmp_path):
 def test_a_source_without_images_to_evaluate_on(root, tmp_path):
     for split, name in (('train', 'a'), ('train', 'b'), ('test', 'c')):
         voc(root, xml=f'{split}/{name}.xml', image=f'{split}/{name}.png', name=f'{name}.png')
-    report = convert_source(root, tmp_path / 'out')
+    report = convert_source(root, tmp_path / 'out').text
     assert '20% of those to train on are taken' in report
     assert sorted(path.name for path in (tmp_path / 'out/annotations').iterdir()) == [
         f'instances_{split}.json' for split in ('test', 'train', 'val')
     ]
 
 
+@pytest.mark.slow
 def test_the_tool(two_scenes, tmp_path):
     done = run_tool(ROOT / 'tools/own_data.py', str(two_scenes), '--out', str(tmp_path / 'out'))
     assert done.returncode == 0 and "format: VOC's XML, as in a.png.xml" in done.stdout
+    report = tmp_path / 'out/report.html'
+    assert f'{report}: the data in figures and images' in done.stdout and report.read_text().count('<svg') == 2
     done = run_tool(ROOT / 'tools/own_data.py', str(tmp_path / 'gone'), '--out', str(tmp_path / 'out'))
     assert done.returncode == 1 and 'error:' in done.stderr and 'Traceback' not in done.stderr

@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.project import ROOT, succeed
+from helpers.project import EXPORTS, ROOT, succeed
 
-from mmfasternet.datasets.recipe import Recipe, plan_training, write_config
+from mmfasternet.datasets.formats import convert_source
+from mmfasternet.datasets.recipe import Recipe, plan_training
+from mmfasternet.datasets.recipe_config import write_config
 from mmfasternet.engine.build import build_model
+from mmfasternet.engine.own_data import prepare_config, train_own_data
 from mmfasternet.errors import UserError
 
 CONFIGS = ROOT / 'configs'
@@ -38,9 +41,9 @@ def write(tmp_path):
             annotations=annotations,
             categories=[dict(id=1, name='cat'), dict(id=2, name="a 'dog'")],
         )
-        path = tmp_path / 'train.json'
-        path.write_text(json.dumps(content))
-        return path
+        for split in ('train', 'val'):
+            (tmp_path / f'instances_{split}.json').write_text(json.dumps(content))
+        return tmp_path
 
     return write
 
@@ -52,12 +55,12 @@ def test_masks_are_trained_where_every_object_has_one(write, masks, detector):
 
 
 def test_a_detector_of_masks_without_masks_is_an_error(write):
-    with pytest.raises(UserError, match='without a mask, which Mask R-CNN needs; take retinanet'):
+    with pytest.raises(UserError, match='without a mask, which Mask R-CNN needs; take faster_rcnn'):
         plan_training(write((1, 60, 60, False)), 'mask_rcnn')
 
 
 def test_nothing_to_learn_from_is_an_error(write):
-    with pytest.raises(UserError, match='train.json has no object to learn from'):
+    with pytest.raises(UserError, match='instances_train.json has no object to learn from'):
         plan_training(write())
 
 
@@ -79,33 +82,112 @@ def test_few_images_are_seen_more_often(write, images, epochs):
     assert (recipe.num_images, recipe.max_epochs) == (images, epochs)
 
 
-@pytest.mark.parametrize('detector, heads', [('mask_rcnn', 2), ('retinanet', 1)])
-def test_a_written_config_is_a_model_of_the_classes(tmp_path, detector, heads):
+@pytest.mark.parametrize('start, most', [('scratch', [(1, 50), (40, 100), (900, 300)]), ('released', [(1, 100)])])
+def test_crowded_images_have_more_to_find(write, start, most):
+    """Half as many again as the fullest image has."""
+    for objects, found in most:
+        assert plan_training(write(*[(1, 60, 60, True)] * objects, images=1), start=start).max_per_img == found
+
+
+FORMS = [
+    ('mask_rcnn', 'scratch', 't1', 2),
+    ('faster_rcnn', 'scratch', 't0', 1),
+    ('retinanet', 'scratch', 't0', 1),
+    ('mask_rcnn', 'released', 's', 2),
+    ('faster_rcnn', 'released', 'm', 1),
+]
+
+
+@pytest.mark.parametrize('detector, start, arch, heads', FORMS)
+def test_a_written_config_is_a_model_of_the_classes(tmp_path, detector, start, arch, heads):
     classes = ('cat', "a 'dog'", 'c')
-    recipe = Recipe(detector, classes, (320, 256), (20.0, 700.0), (0.5, 1.0), num_images=9, max_epochs=7)
-    path = write_config(tmp_path / "it's.py", recipe, CONFIGS, tmp_path, tmp_path / 'images', arch='t1')
+    recipe = Recipe(
+        detector, start, classes, (320, 256), (20.0, 700.0), (0.5, 1.0), num_images=9, max_epochs=7, max_per_img=150
+    )
+    path = write_config(tmp_path / "it's.py", recipe, CONFIGS, tmp_path, tmp_path / 'images', arch)
     cfg, model = build_model(path)
     assert cfg.train_dataloader.dataset.metainfo.classes == classes
     assert cfg.train_dataloader.dataset.data_prefix.img == f'{tmp_path}/images/'
     assert cfg.val_evaluator.ann_file == f'{tmp_path}/annotations/instances_val.json'
-    assert cfg.train_dataloader.dataset.pipeline[2].scale == cfg.val_dataloader.dataset.pipeline[2].scale == (320, 256)
-    assert cfg.train_dataloader.dataset.pipeline[1].with_mask is (detector == 'mask_rcnn')
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert steps.get('RandomResize', steps.get('Resize')).scale == (320, 256)
+    assert steps['LoadAnnotations'].with_mask is (detector == 'mask_rcnn')
+    # A test sees the images as the validations did.
+    assert cfg.val_dataloader == cfg.test_dataloader
+    assert cfg.test_evaluator == {**cfg.val_evaluator, 'outfile_prefix': f'{tmp_path}/predictions'}
+    steps = {step.type: step for step in cfg.val_dataloader.dataset.pipeline}
+    assert steps['Resize'].scale == (320, 256) and steps['LoadAnnotations'].with_mask is (detector == 'mask_rcnn')
+    assert recipe.epoch_length == -(-9 // cfg.train_dataloader.batch_size)
     assert cfg.train_cfg.max_epochs == 7
+    assert cfg.param_scheduler[0].end >= 1
+    assert cfg.model.test_cfg.get('rcnn', cfg.model.test_cfg).max_per_img == 150
+    if 'rpn' in cfg.model.test_cfg:
+        assert cfg.model.test_cfg.rpn.max_per_img == (300 if start == 'scratch' else 1000)
     parts = [module for name, module in model.named_modules() if re.fullmatch(r'(.*\.)?(bbox|mask)_head', name)]
     assert [part.num_classes for part in parts] == [3] * heads
+    released = f'mask_rcnn_fasternet_{arch}_fpn_1x_coco'
+    assert (cfg.load_from is None) if start == 'scratch' else (released in cfg.load_from)
+
+
+def test_what_is_not_released_is_refused(write, tmp_path):
+    path = write((1, 60, 60, False))
+    assert plan_training(path, start='released').detector == 'faster_rcnn'
+    with pytest.raises(UserError, match='released no RetinaNet: take faster_rcnn'):
+        plan_training(path, 'retinanet', 'released')
+    with pytest.raises(UserError, match='no Mask R-CNN with FasterNet-T0: take --arch s, m, l, or random weights'):
+        write_config(tmp_path / 'c.py', plan_training(path, start='released'), CONFIGS, tmp_path, tmp_path, 't0')
+
+
+def test_an_object_to_evaluate_on_without_a_mask_makes_it_boxes(write):
+    folder = write((1, 60, 60, False))
+    val = (folder / 'instances_val.json').read_text()
+    write((1, 60, 60, True))
+    (folder / 'instances_val.json').write_text(val)
+    assert plan_training(folder).detector == 'retinanet'
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('detector', ['mask_rcnn', 'retinanet'])
-def test_an_export_becomes_a_training(shapes_root, tmp_path, detector):
+def test_an_export_becomes_a_trained_detector_by_one_command(shapes_root, tmp_path, detector):
     out = tmp_path / 'out'
-    said = succeed(ROOT / 'tools/own_data.py', shapes_root, '--out', out, '--detector', detector).stdout
-    command = re.search(r'mmfasternet (train .*)$', said.strip())[1].split()
-    options = ('--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1')
-    trained = succeed(ROOT / 'mmfasternet_cli.py', *command, *options)
-    assert 'Epoch(val) [1]' in trained.stdout + trained.stderr
-    assert (tmp_path / 'work/epoch_1.pth').is_file()
+    command = (ROOT / 'tools/own_data.py', shapes_root, '--out', out, '--detector', detector)
+    assert f'train.py {out}/config.py' in succeed(*command).stdout
     edited = out / 'config.py'
-    edited.write_text(edited.read_text() + '# mine\n')
-    again = succeed(ROOT / 'tools/own_data.py', shapes_root, '--out', out)
-    assert 'stays as it is' in again.stdout and edited.read_text().endswith('# mine\n')
+    edited.write_text(re.sub('max_epochs = .*', 'max_epochs = 1', edited.read_text()))
+    done = succeed(*command, '--train').stdout
+    assert 'no option changes it' in done
+    said = dict(line.split(': ', 1) for line in done.splitlines() if ': ' in line)
+    for name in ('checkpoint', 'losses and metrics', *(['exported file'] if EXPORTS else [])):
+        assert Path(said[name]).stat().st_size > 1000, done
+    # After an epoch, a detector may predict nothing.
+    explained = 'nothing was predicted' not in done
+    assert (out / 'result.html').is_file() == explained == ('report of the result' in said)
+    if explained:
+        assert 0 <= float(said['box AP']) <= 1 and ('mask AP' in said) == (detector == 'mask_rcnn')
+        assert 'ms an image in the test' in (out / 'result.html').read_text()
+    assert said['classes'].count(',') == 5
+    assert f'image_demo.py IMAGES {edited} ' in done
+    if EXPORTS:
+        assert f'predict_onnx.py {out}/model.onnx IMAGES --out-dir outputs_onnx' in done
+
+
+def test_a_config_that_is_there_stays(shapes_root, tmp_path):
+    config, recipe, _ = prepare_config_of(shapes_root, tmp_path)
+    config.write_text(config.read_text().replace(f'max_epochs = {recipe.max_epochs}', 'max_epochs = 3') + '# mine\n')
+    again, known, note = prepare_config_of(shapes_root, tmp_path, arch='t2', budget=1)
+    assert again == config and config.read_text().endswith('# mine\n') and 'no option changes it' in note
+    assert known.max_epochs == 3 and known.image_size == recipe.image_size
+
+
+def test_a_config_of_another_form_is_refused_before_a_training(shapes_root, tmp_path):
+    config, _, _ = prepare_config_of(shapes_root, tmp_path)
+    wrapped = "train_dataloader['dataset'] = dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(a=1))\n"
+    config.write_text(config.read_text() + wrapped)
+    with pytest.raises(UserError, match='wrapped data sets .* train it by'):
+        train_own_data(config, tmp_path)
+    assert not (tmp_path / 'training').exists()
+
+
+def prepare_config_of(source, out, **options):
+    convert_source(source, out)
+    return prepare_config(out, source, **options)

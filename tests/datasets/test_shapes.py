@@ -30,7 +30,7 @@ def test_same_seed_same_bytes(small, tmp_path):
 
 @pytest.mark.parametrize('cores', [1, 5])
 def test_same_bytes_on_any_number_of_cores(small, tmp_path, monkeypatch, cores):
-    monkeypatch.setattr(module, '_cores', lambda: cores)
+    monkeypatch.setattr(module, 'usable_cores', lambda: cores)
     done = []
     assert contents(make_shapes(tmp_path / 'again', **SMALL, on_image=done.append)) == contents(small)
     assert done == list(range(1, 11))

@@ -12,7 +12,7 @@ from mmfasternet.errors import UserError
 
 from .source import LINK, Notes
 
-__all__ = ['SourceFiles', 'split_of', 'split_of_file']
+__all__ = ['SourceFiles', 'name_key', 'split_of', 'split_of_file']
 
 # Also those that OpenCV can't read, so that they are reported and not overlooked.
 _IMAGES = (
@@ -76,13 +76,13 @@ class SourceFiles:
             parts = [part for part in re.split(r'[\\/]', spelled) if part not in ('', '.', '..')]
             if not parts:
                 return None
-            key = _key(parts[-1])
-            stem = _key(PurePosixPath(parts[-1]).stem)
+            key = name_key(parts[-1])
+            stem = name_key(PurePosixPath(parts[-1]).stem)
             found = self._by_name.get(key) or self._by_stem.get(key) or self._by_stem.get(stem)
             if found:
                 best = _nearest(found, parts, near, split)
-                if best and _key(best.name) != key:
-                    fault = 'no ending' if _key(best.stem) == key else 'another ending'
+                if best and name_key(best.name) != key:
+                    fault = 'no ending' if name_key(best.stem) == key else 'another ending'
                     self.notes.repair(f'name of an image with {fault}', f'{name}: {best}')
                 return best
         return None
@@ -91,8 +91,8 @@ class SourceFiles:
         self.images = [path for path in paths if path.suffix.lower() in _IMAGES]
         self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
         for path in self.images:
-            self._by_name[_key(path.name)].append(path)
-            self._by_stem[_key(path.stem)].append(path)
+            self._by_name[name_key(path.name)].append(path)
+            self._by_stem[name_key(path.stem)].append(path)
 
     def _walk(self) -> list[Path]:
         found = []
@@ -160,7 +160,7 @@ def _nearest(found: list[Path], parts: list[str], near: Path, split: str | None)
 
 def _common(left: tuple[str, ...], right: list[str] | tuple[str, ...]) -> int:
     for count, (a, b) in enumerate(zip(left, right, strict=False)):
-        if _key(a) != _key(b):
+        if name_key(a) != name_key(b):
             return count
     return min(len(left), len(right))
 
@@ -172,6 +172,17 @@ def _is_text(name: str) -> bool:
         return False
 
 
-def _key(name: str) -> str:
-    """One spelling of a name: capitals, and the accents of macOS, differ between machines."""
+def name_key(name: str) -> str:
+    """One spelling of a name: capitals, and the accents of macOS, differ between machines.
+
+    Args:
+        name: Of a file or a folder.
+
+    Returns:
+        The spelling.
+
+    Example:
+        >>> name_key('A.JPG')
+        'a.jpg'
+    """
     return unicodedata.normalize('NFC', name).casefold()

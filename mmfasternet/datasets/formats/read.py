@@ -4,15 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.console import Console
+from rich.progress import track
+
 from mmfasternet.datasets.annotations import read_annotations
 from mmfasternet.errors import UserError, printable
 
+from .class_folders import look_for_class_folders
 from .coco import is_coco, read_coco
 from .cvat import is_cvat, read_cvat
 from .facts import ImageFacts, look_at
 from .files import SourceFiles
 from .geometry import Frame, finish
 from .labelme import is_labelme, read_labelme
+from .maps import find_maps
 from .masks import find_masks, read_masks
 from .parse import read_xml
 from .source import Notes, Record, Source, SourceImage, listing
@@ -20,7 +25,7 @@ from .via import is_via, read_via
 from .voc import is_voc, read_voc
 from .yolo import find_yolo, read_yolo
 
-__all__ = ['FORMATS', 'read_source']
+__all__ = ['FORMATS', 'LABELS', 'find_format', 'read_source']
 
 # As many files as are opened to find the format.
 _SAMPLES = 20
@@ -50,6 +55,34 @@ FORMATS = dict(
     cvat=_Format("CVAT's XML", _holding(is_cvat, '.xml'), read_cvat),
     masks=_Format('a PNG for each object', lambda files, _: next(iter(find_masks(files)), None), read_masks),
 )
+#: Formats without objects, which are looked for where there are none of objects: title, and what finds them.
+LABELS: dict[str, tuple[str, Callable[[SourceFiles], dict]]] = dict(
+    maps=('semantic maps', find_maps), classes=('folders of classes', look_for_class_folders)
+)
+
+
+def find_format(path: str | Path, format: str | None = None) -> str:
+    """The format of an export, found by looking.
+
+    Args:
+        path: The folder that holds images and annotations.
+        format: The format that the user says, which is taken as it is. Defaults to None.
+
+    Returns:
+        A name in ``FORMATS`` or ``LABELS``.
+
+    Raises:
+        UserError: If no format or several fit.
+
+    Example:
+        >>> from PIL import Image
+        >>> for name in ('cat', 'dog'):
+        ...     Path('set', name).mkdir(parents=True)
+        ...     Image.new('RGB', (40, 32)).save(f'set/{name}/1.png')
+        >>> find_format('set')
+        'classes'
+    """
+    return format or _look(SourceFiles(Path(path), Notes()))[0]
 
 
 def read_source(path: str | Path, format: str | None = None, skip_bad: bool = False) -> Source:
@@ -80,7 +113,11 @@ def read_source(path: str | Path, format: str | None = None, skip_bad: bool = Fa
     files = SourceFiles(Path(path), notes)
     if format is None:
         format, seen = _look(files)
+        if format in LABELS:
+            raise UserError(f'{files.root} holds {LABELS[format][0]}, as {seen}, and no objects')
         notes.remarks.append(f'format: {FORMATS[format].title}, as in {seen}')
+        if mapped := find_maps(files):
+            notes.remarks.append(f'it holds {len(mapped)} semantic maps too, which --format maps reads instead')
     elif format in FORMATS:
         notes.remarks.append(f'format: {FORMATS[format].title}, as you say')
     else:
@@ -114,8 +151,10 @@ def _look(files: SourceFiles) -> tuple[str, Path]:
         held = [f'{name}: {FORMATS[name].title}, as in {seen}' for name, seen in found.items()]
         raise UserError(f'{files.root} holds several formats; choose one by --format:\n' + listing(held))
     if not found:
+        found = {name: next(iter(seen)) for name, (_, find) in LABELS.items() if (seen := find(files))}
+    if not found:
         raise UserError(
-            f'{files.root} holds no annotations of a known format ({", ".join(FORMATS)}); '
+            f'{files.root} holds no annotations of a known format ({", ".join([*FORMATS, *LABELS])}); '
             f'it has {len(files.images)} images and {len(files.paths) - len(files.images)} other files'
             + ''.join(f'\n{line}' for line in [*([listing(faults)] if faults else []), *files.notes.links()])
         )
@@ -140,7 +179,8 @@ def _complete(records: dict[Path, Record], files: SourceFiles, notes: Notes) -> 
         if path not in records:
             notes.leave_out('image that no annotation names', path)
     images = []
-    for path, record in records.items():
+    shown = track(records.items(), 'images', len(records), console=Console(stderr=True), transient=True)
+    for path, record in shown:
         try:
             facts = look_at(files.root / path)
         except UserError as error:

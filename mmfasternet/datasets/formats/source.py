@@ -9,7 +9,7 @@ import numpy as np
 
 from mmfasternet.errors import UserError, printable
 
-__all__ = ['LINK', 'Notes', 'Record', 'Shape', 'Source', 'SourceImage', 'SourceObject', 'listing']
+__all__ = ['LINK', 'LabelledImage', 'Notes', 'Record', 'Shape', 'Source', 'SourceImage', 'SourceObject', 'listing']
 
 _EXAMPLES = 10
 # Also said where something is missing.
@@ -89,6 +89,7 @@ class SourceImage:
         split: train, val, test or None.
         objects: What it shows.
         fingerprint: 256 bits of a coarse copy of its pixels, bool (256,); None of an image that is too large.
+        scene: A number that copies of the image share, once all images are known. Defaults to None.
     """
 
     path: Path
@@ -97,6 +98,38 @@ class SourceImage:
     split: str | None
     objects: list[SourceObject]
     fingerprint: np.ndarray | None
+    scene: int | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """The class of each object."""
+        return [item.label for item in self.objects]
+
+
+@dataclass
+class LabelledImage:
+    """An image with classes and without objects, that can be read.
+
+    Args:
+        path: The file, relative to the source.
+        width: Of the upright image, in pixels.
+        height: Of the upright image, in pixels.
+        split: train, val, test or None.
+        labels: Names of the classes: of the image, or of its semantic map.
+        fingerprint: See :class:`SourceImage`.
+        scene: See :class:`SourceImage`. Defaults to None.
+        pixels: How many of its semantic map each class has, and last how many are ignored, int (classes + 1,), once the
+            map is written. Defaults to None.
+    """
+
+    path: Path
+    width: int
+    height: int
+    split: str | None
+    labels: list[str]
+    fingerprint: np.ndarray | None
+    scene: int | None = None
+    pixels: np.ndarray | None = None
 
 
 class Notes:
@@ -168,7 +201,7 @@ class Source:
     format: str
     root: Path
     classes: list[str]
-    images: list[SourceImage]
+    images: list[SourceImage] | list[LabelledImage]
     notes: Notes
 
 

@@ -14,7 +14,7 @@ from .geometry import overlap
 from .parse import read_lines, read_xml
 from .source import Notes, Record, Shape
 
-__all__ = ['is_voc', 'read_voc']
+__all__ = ['is_voc', 'read_lists', 'read_voc']
 
 _LISTS = ('train', 'val', 'test')
 
@@ -46,7 +46,7 @@ def read_voc(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]]
     Returns:
         The images, and the classes in alphabetical order.
     """
-    splits, records = _read_lists(files, notes), []
+    splits, records = read_lists(files, notes, 'Main'), []
     drawn = {path.stem: path for path in files.images if path.parent.name == 'SegmentationObject'}
     files.set_aside(path for path in files.images if path.parent.name in ('SegmentationObject', 'SegmentationClass'))
     for path in files.ending('.xml'):
@@ -67,10 +67,19 @@ def read_voc(files: SourceFiles, notes: Notes) -> tuple[list[Record], list[str]]
     return records, sorted({shape.label for record in records for shape in record.shapes})
 
 
-def _read_lists(files: SourceFiles, notes: Notes) -> dict[str, str]:
-    """Name of an image → its split, from ImageSets/Main or another folder in ImageSets."""
+def read_lists(files: SourceFiles, notes: Notes, folder: str) -> dict[str, str]:
+    """Read the lists of the images of each split in ``ImageSets``.
+
+    Args:
+        files: The source.
+        notes: A name in two lists is noted here.
+        folder: The one in ``ImageSets`` whose lists are taken, if it has any; else those of all others are.
+
+    Returns:
+        Name of an image, without its ending → its split; empty if there are no lists.
+    """
     lists = [path for path in files.ending('.txt') if path.parent.parent.name == 'ImageSets' and path.stem in _LISTS]
-    main = [path for path in lists if path.parent.name == 'Main'] or lists
+    main = [path for path in lists if path.parent.name == folder] or lists
     splits: dict[str, str] = {}
     for path in sorted(main, key=lambda path: _LISTS.index(path.stem)):
         for line in read_lines(files.root / path):
