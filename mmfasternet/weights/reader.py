@@ -25,6 +25,7 @@ from mmfasternet.errors import UserError
 
 from .containers import TorchScriptError, read_contents
 from .download import DownloadError, download, is_url, without_secrets
+from .hub import fetch_from_hub, is_hub_name
 from .materialize import materialize, outline
 from .saved import RefusedObject, printable
 
@@ -104,8 +105,9 @@ def read_checkpoint(source: str | Path, map_location: Any = 'cpu', trust: bool =
     refused before it is created, wherever in the file it is. torch's own reader gets to see a trusted file only.
 
     Args:
-        source: Path or http(s) URL of a ``torch.save`` or ``.safetensors`` file. A URL is downloaded once, into torch
-            hub's folder, by the first process of each machine.
+        source: Path or http(s) URL of a ``torch.save`` or ``.safetensors`` file, or the name of one on Hugging Face's
+            hub, 'hf-hub:owner/repository' or 'timm://name'. A URL is downloaded once, into torch hub's folder, by the
+            first process of each machine; a name into the hub's own cache.
         map_location: Device that tensors are read to, or a function of a storage and the device that it was saved from,
             as in ``torch.load``. None is the CPU. Defaults to 'cpu'.
         trust: Whether to unpickle anything that this file asks for, which may run any code. False leaves the decision
@@ -172,11 +174,15 @@ def read_metadata(source: str | Path) -> dict:
 def _find(source: str | Path) -> Path:
     """The file of a path or URL."""
     try:
+        if is_hub_name(source):
+            return fetch_from_hub(str(source))
         path = download(str(source)) if is_url(source) else Path(source).expanduser()
         if path.is_file():
             return path
     except DownloadError as error:
         raise MissingCheckpointError(f'checkpoint {error}') from None
+    except UserError:
+        raise
     except (OSError, ValueError, RuntimeError):  # a name that is too long, has a NUL, or the home of nobody
         pass
     raise MissingCheckpointError(
@@ -253,7 +259,7 @@ def use_safe_reader() -> None:
     """
     register = partial(CheckpointLoader.register_scheme, force=True)
     register(prefixes=list(CheckpointLoader._schemes), loader=_refuse_scheme)
-    register(prefixes=['', 'http://', 'https://'], loader=_load_file)
+    register(prefixes=['', 'http://', 'https://', 'timm://', 'hf-hub:'], loader=_load_file)
     register(prefixes=['modelzoo://', 'torchvision://'], loader=_load_torchvision)
     register(prefixes=['open-mmlab://', 'openmmlab://'], loader=_load_openmmlab)
     register(prefixes=['mmcls://'], loader=_load_mmcls)

@@ -426,6 +426,27 @@ def test_layer_scale_has_the_authors_keys():
     assert scaled['stages.2.blocks.1.layer_scale'].shape == (16,)
 
 
+@pytest.mark.parametrize('arch, act, warns', [('t0', 'ReLU', True), ('t0', 'GELU', False), ('t2', 'GELU', True)])
+def test_released_weights_with_another_activation(arch, act, warns, tmp_path):
+    """They load all the same, since an activation has no weights, and it is said that this is no trained network."""
+    options = dict(arch=arch, out_norm=False, out_indices=(0,))
+    path = tmp_path / VARIANTS[arch].file
+    torch.save(FasterNet(**options).state_dict(), path)
+    model = FasterNet(**options, act_cfg=dict(type=act), init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        model.init_weights()
+    own = VARIANTS[arch].act
+    message = f'the released weights of {arch.upper()} were trained with {own}, and are another network with {act}'
+    assert [message in str(one.message) for one in caught if 'released weights' in str(one.message)] == [True] * warns
+    # Weights of another name may have been trained with it.
+    renamed = path.rename(tmp_path / 'epoch_1.pth')
+    model = FasterNet(**options, act_cfg=dict(type=act), init_cfg=dict(type='Pretrained', checkpoint=str(renamed)))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        model.init_weights()
+
+
 @pytest.mark.parametrize(
     ('options', 'activation'),
     [

@@ -60,7 +60,7 @@ def timm_features(**options):
     pytest.importorskip('timm')
     from mmfasternet.models.timm_features import TimmFeatures
 
-    return TimmFeatures('repvit_m0_9', **options)
+    return TimmFeatures('test_resnet', **options)
 
 
 def save_pickled(model: nn.Module, path) -> str:
