@@ -9,9 +9,9 @@ import sys
 
 import rich
 
-from mmfasternet.benchmark.records import Records, describe_machine
+from mmfasternet.benchmark.records import save_outcome
 from mmfasternet.datasets import statistics_table
-from mmfasternet.engine.demo import TASKS, Outcome, run_demo
+from mmfasternet.engine.demo import TASKS, run_demo
 from mmfasternet.errors import UserError, exit_on_user_error
 
 
@@ -25,18 +25,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     outcome = run_demo(args.task, args.quick)
-    save_record(args.task, outcome)
+    save_outcome(outcome.work_dir / 'records.json', outcome.config, args.task, outcome.metrics, outcome.seconds)
     rich.print(statistics_table(outcome.files['data']), outcome.table)
     if not args.quick and min(outcome.metrics.values()) < outcome.floor:
         raise UserError(f'{" and ".join(outcome.metrics)} should reach {outcome.floor:.2f}')
-
-
-def save_record(task: str, outcome: Outcome) -> None:
-    """Write the metrics, and how many seconds each part took, as a file of records."""
-    figures = {name.lower().replace(' ', '_'): round(value, 4) for name, value in outcome.metrics.items()}
-    figures |= {f'{name}_s': round(seconds, 1) for name, seconds in outcome.seconds.items()}
-    records = Records(describe_machine(), outcome.work_dir / 'records.json')
-    records.add(dict(kind='demo', row=outcome.config, label=task, figures=figures))
 
 
 if __name__ == '__main__':

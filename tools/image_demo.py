@@ -1,4 +1,8 @@
-"""Detect objects in an image or a folder of images: draw them, and write them in COCO's format."""
+"""Predict an image or a folder of images: draw what is found, and write it as JSON.
+
+A detector's objects are written in COCO's format, a segmentor's maps as PNGs in maps/, and of a classifier the five
+most likely classes.
+"""
 
 import argparse
 import sys
@@ -17,8 +21,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('inputs', help='image, or folder of images')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='path or URL of a checkpoint')
-    parser.add_argument('--out-dir', default='outputs', help='folder for vis/ and predictions.json; default: outputs')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score to draw and write; default: 0.3')
+    parser.add_argument(
+        '--out-dir', default='outputs', help='folder for vis/, predictions.json and maps/; default: outputs'
+    )
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score of an object; default: 0.3')
     parser.add_argument('--batch-size', type=int, default=1, help='images per batch; default: 1')
     parser.add_argument('--device', help='such as cpu or cuda:0; default: a GPU if there is one')
     add_trust_checkpoint(parser)
@@ -34,15 +40,10 @@ def main() -> None:
 
     trust_checkpoints(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options)
-    if cfg.get('default_scope') != 'mmdet':
-        raise UserError(
-            f'{args.config} is not a detector; to draw what a segmentor predicts, use `mmfasternet test --show-dir`; '
-            'for a classifier, `mmfasternet test --cfg-options default_hooks.visualization.enable=True`'
-        )
     images = find_images(args.inputs)
     left_out = predict_images(cfg, args.checkpoint, images, args.out_dir, args.score_thr, args.batch_size, args.device)
     done = len(images) - len(left_out)
-    print(f'{done} drawn images in {args.out_dir}/vis, detections in {args.out_dir}/predictions.json')
+    print(f'{done} drawn images in {args.out_dir}/vis, predictions in {args.out_dir}/predictions.json')
     if left_out:
         raise UserError('\n- '.join([f'{len(left_out)} of {len(images)} images are left out:', *left_out.values()]))
 

@@ -16,7 +16,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='path or URL of a checkpoint')
     parser.add_argument('--work-dir', help='folder for logs and metrics; default: work_dirs/<name of the config>')
-    parser.add_argument('--out', help="pickle file for a detector's predictions, or folder for a segmentor's maps")
+    parser.add_argument(
+        '--out',
+        help="pickle file for a detector's predictions, folder for a segmentor's maps, JSON file for a classifier's "
+        'scores',
+    )
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(
         '--show-dir',

@@ -2,12 +2,17 @@
 
 import argparse
 import os
+import sys
+
+from mmengine.dist import is_main_process
 
 from mmfasternet.engine.config import load_config
+from mmfasternet.engine.launch import tool_command
 from mmfasternet.engine.ops import provide_ops
 from mmfasternet.engine.options import add_cfg_options
+from mmfasternet.engine.outcome import describe_outcome
 from mmfasternet.engine.training import train
-from mmfasternet.errors import exit_on_user_error
+from mmfasternet.errors import exit_on_user_error, printable
 from mmfasternet.weights.reader import add_trust_checkpoint, trust_checkpoints
 
 
@@ -42,7 +47,25 @@ def main() -> None:
     trust_checkpoints(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     cfg.launcher = args.launcher
-    train(cfg, args.amp, args.auto_scale_lr, args.resume)
+    try:
+        runner = train(cfg, args.amp, args.auto_scale_lr, args.resume)
+    except SystemExit:
+        # A signal has stopped it.
+        if is_main_process():
+            print(f'stopped; to resume: {resume_line(args)}')
+        raise
+    if is_main_process():
+        print(printable('\n'.join(describe_outcome(runner, args.config))))
+
+
+def resume_line(args: argparse.Namespace) -> str:
+    """The command that resumes what this one has begun."""
+    if args.launcher != 'none':
+        return 'the same command with --resume'
+    words, former = sys.argv[1:], ['--resume', args.resume]
+    pairs = zip(words, [None, *words], strict=False)
+    kept = [word for word, before in pairs if not word.startswith('--resume') and [before, word] != former]
+    return tool_command('train', [*kept, '--resume'])
 
 
 if __name__ == '__main__':

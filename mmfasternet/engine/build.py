@@ -13,7 +13,7 @@ from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
 from .config import load_config
 
-__all__ = ['build_model', 'check_device', 'load_model']
+__all__ = ['build_model', 'check_device', 'load_model', 'model_of']
 
 
 def build_model(config: str | Path, options: dict | None = None) -> tuple[Config, nn.Module]:
@@ -35,23 +35,45 @@ def build_model(config: str | Path, options: dict | None = None) -> tuple[Config
         'MaskRCNN'
     """
     cfg = load_config(config, options)
+    return cfg, model_of(cfg, str(config))
+
+
+def model_of(cfg: Config, name: str = 'the config') -> nn.Module:
+    """Build the model of a resolved config as :func:`build_model` does.
+
+    Args:
+        cfg: The config, see :func:`~mmfasternet.engine.config.load_config`; its backbone's ``init_cfg`` is removed.
+        name: What errors call it. Defaults to 'the config'.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        UserError: If the config has no model with a backbone, or the model can't be built.
+
+    Example:
+        >>> type(model_of(load_config('configs/mask_rcnn_fasternet_t0.py'))).__name__
+        'MaskRCNN'
+    """
     if not isinstance(cfg.get('model'), dict) or 'backbone' not in cfg.model:
-        raise UserError(f'{config} has no model with a backbone, so there is nothing to build')
+        raise UserError(f'{name} has no model with a backbone, so there is nothing to build')
     cfg.model.backbone.init_cfg = None
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     try:
-        model = MODELS.build(cfg.model)
+        return MODELS.build(cfg.model).eval()
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f'the model of {config} cannot be built: {error}') from error
-    return cfg, model.eval()
+        raise UserError(f'the model of {name} cannot be built: {error}') from error
 
 
-def load_model(model: nn.Module, checkpoint: str | Path) -> None:
+def load_model(model: nn.Module, checkpoint: str | Path) -> dict:
     """Load a checkpoint into a model; every entry of the model must be in it.
 
     Args:
         model: The model, as :func:`build_model` builds it.
         checkpoint: Path or http(s) URL of a checkpoint that a training run saved.
+
+    Returns:
+        What the training run said of it (``meta``), such as the classes; empty if it said nothing.
 
     Raises:
         CheckpointError: If it can't be read or doesn't fit.
@@ -61,10 +83,14 @@ def load_model(model: nn.Module, checkpoint: str | Path) -> None:
         >>> _, model = build_model('configs/mask_rcnn_fasternet_t0.py')
         >>> torch.save(dict(state_dict=model.state_dict()), 'epoch_12.pth')
         >>> load_model(model, 'epoch_12.pth')
+        {}
     """
-    state_dict = unwrap(read_checkpoint(checkpoint), str(checkpoint))
+    found = read_checkpoint(checkpoint)
+    state_dict = unwrap(found, str(checkpoint))
     taken, _ = check_whole_model(model, state_dict, str(checkpoint), heads_may_differ=False)
     model.load_state_dict(taken, strict=False)
+    meta = found.get('meta') if isinstance(found, dict) else None
+    return meta if isinstance(meta, dict) else {}
 
 
 def check_device(device: str) -> None:

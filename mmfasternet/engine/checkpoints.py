@@ -16,11 +16,13 @@ from mmengine.runner import Runner
 from mmfasternet.errors import UserError
 from mmfasternet.weights.reader import CheckpointError, UntrustedCheckpointError, read_checkpoint, read_metadata
 
+from .validations import VALIDATIONS
+
 __all__ = ['SafeCheckpointHook', 'latest_checkpoint', 'set_aside']
 
 _RESUMABLE = r'(epoch|iter|stopped_iter)_(\d+)\.pth'
 _BEST = r'best_.+_(epoch|iter)_\d+\.pth'
-_NOTES = ('last_checkpoint', 'last_validation')
+_NOTES = ('last_checkpoint',)
 
 
 def latest_checkpoint(work_dir: str | Path, *elsewhere: str | Path) -> str | None:
@@ -98,7 +100,9 @@ def set_aside(work_dir: str | Path, beyond: int, name: str) -> None:
     if not former:
         return
     (work_dir / name).mkdir(exist_ok=True)
-    for path in [*former, *(work_dir / note for note in _NOTES if (work_dir / note).is_file())]:
+    # A training that resumes in its own folder has the validations up to its own iteration.
+    notes = [*_NOTES, *([VALIDATIONS] if beyond < 0 else [])]
+    for path in [*former, *(work_dir / note for note in notes if (work_dir / note).is_file())]:
         path.rename(work_dir / name / path.name)
     print_log(
         f'{len(former)} checkpoints of another training lay in {work_dir}: they are in {work_dir / name} now '
@@ -156,6 +160,19 @@ class SafeCheckpointHook(CheckpointHook):
         if self.out_dir in (None, runner.work_dir):
             return Path(runner.work_dir)
         return Path(self.out_dir, Path(runner.work_dir).name)
+
+    def best_paths(self) -> dict[str, str | None]:
+        """The best checkpoints so far.
+
+        Returns:
+            Metric → path, or None before the first one.
+        """
+        if not self.save_best:
+            return {}
+        # mmengine stores one metric and several in different attributes.
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
 
     def before_train(self, runner: Runner) -> None:
         self._forget_others(runner)
@@ -221,22 +238,14 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         # mmengine removes the former best before it saves, unless it does not know its path.
-        former = self._best_paths()
+        former = self.best_paths()
         self._set_best_paths(dict.fromkeys(former))
         super()._save_best_checkpoint(runner, metrics)
-        new = self._best_paths()
+        new = self.best_paths()
         self._set_best_paths({indicator: path or former.get(indicator) for indicator, path in new.items()})
         for indicator, path in former.items():
             if path and new.get(indicator) not in (None, path):
                 self._remove(path)
-
-    def _best_paths(self) -> dict[str, str | None]:
-        """Metric → best checkpoint so far; mmengine stores one metric and several in different attributes."""
-        if not self.save_best:
-            return {}
-        if len(self.key_indicators) == 1:
-            return {self.key_indicators[0]: self.best_ckpt_path}
-        return dict(self.best_ckpt_path_dict)
 
     def _set_best_paths(self, paths: dict[str, str | None]) -> None:
         if len(paths) == 1:

@@ -9,13 +9,22 @@ from traceback import walk_tb
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from mmfasternet.errors import UserError
 
 from .ops import provide_ops
 from .options import check_options, check_values
 
-__all__ = ['find_config', 'load_config', 'move_data_root', 'project_root']
+__all__ = [
+    'class_names',
+    'dataset_meta',
+    'find_config',
+    'load_config',
+    'move_data_root',
+    'project_root',
+    'dataset_tested_on',
+]
 
 _MAIN_CONFIG = 'configs/mask_rcnn_fasternet_s.py'
 
@@ -59,6 +68,64 @@ def find_config(name: str | Path) -> Path:
     near = difflib.get_close_matches(stem, sorted({file.stem for file in files}), n=5)
     hint = f'; names like it: {", ".join(near)}' if near else ''
     raise UserError(f'config {name} does not exist; give the path of a file, or the name of one in {configs}{hint}')
+
+
+def class_names(dataset: dict) -> list[str]:
+    """The names of the classes that the config of a data set has.
+
+    Args:
+        dataset: The config; its class is looked up in the current scope.
+
+    Returns:
+        The names: mmpretrain's ``classes``, ``metainfo``'s, or else those of the class. Empty if there are none.
+
+    Example:
+        >>> class_names(dict(type='CocoDataset', metainfo=dict(classes=('cat', 'dog'))))
+        ['cat', 'dog']
+    """
+    return list(dataset_meta(dataset).get('classes') or [])
+
+
+def dataset_meta(dataset: dict) -> dict[str, Any]:
+    """What the config of a data set says of its classes.
+
+    Args:
+        dataset: The config; its class is looked up in the current scope.
+
+    Returns:
+        ``classes`` and ``palette``, as far as there are any: mmpretrain's ``classes``, ``metainfo``'s, or else those of
+        the class.
+
+    Example:
+        >>> dataset_meta(dict(type='CocoDataset', metainfo=dict(palette=[(0, 0, 9)]), classes=['cat']))
+        {'palette': [(0, 0, 9)], 'classes': ['cat']}
+    """
+    # The root registry does not know mmdet's data sets.
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        kind = dataset.get('type', '')
+        kind = registry.get(kind) if isinstance(kind, str) else kind
+    own = dict(classes=dataset['classes']) if dataset.get('classes') else {}
+    return {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {}), **own}
+
+
+def dataset_tested_on(cfg: Config, split: str = 'test') -> dict:
+    """The data set that a config tests on, without what wraps it.
+
+    Args:
+        cfg: The config.
+        split: 'test', or 'val' for what it validates on. Defaults to 'test'.
+
+    Returns:
+        Its config; empty if there is none.
+
+    Example:
+        >>> dataset_tested_on(Config(dict(test_dataloader=dict(dataset=dict(dataset=dict(type='A')))))).type
+        'A'
+    """
+    dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
 
 
 def _is_base(path: Path) -> bool:

@@ -23,6 +23,7 @@ from .config import load_config, project_root
 from .launch import Launcher
 from .steps import Step, Steps
 from .testing import newest_metrics
+from .validations import main_metrics
 
 __all__ = ['TASKS', 'Outcome', 'run_demo']
 
@@ -37,7 +38,6 @@ class _Task:
         quick: Options that make the training a very short one.
         seconds: Step → seconds to start it, and for each of its images or iterations, on the machine of
             docs/results/demo. Only their ratios count.
-        metrics: Name of each metric → its name in the evaluator, and the evaluator's value for a perfect result.
         floor: What every metric must reach in the complete demo.
         predictions: Name of what ``tools/test.py --out`` writes in the work dir.
         draw: Draws a sheet of predictions, given the paths of predictions, data and sheet.
@@ -47,7 +47,6 @@ class _Task:
     config: str
     quick: dict[str, int]
     seconds: dict[str, tuple[float, float]]
-    metrics: dict[str, tuple[str, float]]
     floor: float
     predictions: str
     draw: Callable[[Path, Path, Path], Path]
@@ -95,7 +94,6 @@ TASKS = dict(
         config='mask_rcnn_fasternet_t0_shapes',
         quick={'train_cfg.max_epochs': 1},
         seconds=dict(generate=(0, 0.007), train=(6, 0.22), test=(8, 0.35), draw=(0.3, 0)),
-        metrics={'box AP': ('coco/bbox_mAP', 1), 'mask AP': ('coco/segm_mAP', 1)},
         floor=0.60,
         predictions='predictions.pkl',
         draw=lambda predictions, data, sheet: draw_sheet(
@@ -107,7 +105,6 @@ TASKS = dict(
         config='semantic_fpn_fasternet_t0_shapes',
         quick={'train_cfg.max_iters': 2},
         seconds=dict(generate=(0, 0.007), train=(6, 0.15), test=(7, 0.3), draw=(0.3, 0)),
-        metrics={'mIoU': ('mIoU', 100)},
         floor=0.80,
         predictions='predictions',
         draw=lambda predictions, data, sheet: draw_semantic_sheet(
@@ -178,8 +175,7 @@ def run_demo(name: str = 'detection', quick: bool = False) -> Outcome:
         with steps.step('draw'):
             task.draw(predictions, data, sheet)
 
-    found = json.loads(newest_metrics(tests).read_text())
-    metrics = {metric: found[key] / perfect for metric, (key, perfect) in task.metrics.items()}
+    metrics = main_metrics(json.loads(newest_metrics(tests).read_text()))
     files = dict(data=data, checkpoint=checkpoint, sheet=sheet)
     return Outcome(task.config, work_dir, metrics, task.floor, steps.seconds, files)
 

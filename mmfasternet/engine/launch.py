@@ -1,7 +1,9 @@
 """The commands that start ``tools/train.py`` and ``tools/test.py``: as one process, by torchrun, or as slurm jobs."""
 
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from mmfasternet.errors import UserError
 
 from .config import project_root
 
-__all__ = ['LAUNCHERS', 'Launcher']
+__all__ = ['LAUNCHERS', 'Launcher', 'tool_command']
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 
@@ -100,3 +102,23 @@ class Launcher:
             job = [self.partition, Path(work_dir).name, *files, *([work_dir] if tool == 'train' else [])]
             words = ['bash', tools / f'slurm_{tool}.sh', *job, *options]
         return [str(word) for word in words]
+
+
+def tool_command(tool: str, arguments: Sequence[str | Path]) -> str:
+    """A command that calls a tool in the way in which the running one was called.
+
+    Args:
+        tool: Its name.
+        arguments: Its arguments.
+
+    Returns:
+        The line for a shell.
+
+    Example:
+        >>> tool_command('test', ['my config.py', 'epoch_12.pth']).partition(' ')[2][-27:]
+        "'my config.py' epoch_12.pth"
+    """
+    called = Path(sys.argv[0])
+    # mmfasternet puts its own name and that of the tool there.
+    words = ['python', called.with_name(f'{tool}.py')] if called.suffix == '.py' else ['mmfasternet', tool]
+    return shlex.join(map(str, [*words, *arguments]))

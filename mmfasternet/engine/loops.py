@@ -1,7 +1,6 @@
 """Training loops that can stop after any iteration, and resume there as if they had never stopped."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
@@ -12,10 +11,11 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmfasternet.errors import UserError
-from mmfasternet.files import write_file
 
 from .draws import NumberedBatches, number_draws, seed_draws, seed_iteration
+from .outcome import OutcomeHook
 from .stop import StopRequest
+from .validations import Validation, finite_metrics, read_validations, write_validations
 
 __all__ = ['ResumableEpochLoop', 'ResumableIterLoop']
 
@@ -43,15 +43,19 @@ class _Resumable:
         seed_draws(self.dataloader)
         self._numbered = isinstance(self.dataloader.batch_sampler, NumberedBatches)
         self._batches = 0  # of the current epoch that are done
-        self._resumed = False
+        #: Whether the training began in an earlier run.
+        self.resumed = False
         self._request = StopRequest(runner.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout'))
         #: Iteration of the newest checkpoint.
         self.saved = 0
+        #: The validations that have ended.
+        self.validations: list[Validation] = []
 
     def run(self) -> Any:
         """Train, until the end or a request to stop."""
         validations = _Validations(self, self._request)
         self.runner.register_hook(validations)
+        self.runner.register_hook(OutcomeHook())
         with self._request:
             try:
                 return super().run()
@@ -91,7 +95,7 @@ class _Resumable:
         Args:
             progress: What :meth:`progress` gave. None if the file is of a run without it: it then begins an epoch.
         """
-        self._resumed = True
+        self.resumed = True
         length = len(self.dataloader)
         progress = progress or dict(batches=0, epoch_length=length, processes=get_world_size(), sampler_seed=None)
         numbers = [progress[key] for key in ('batches', 'epoch_length', 'processes')]
@@ -117,7 +121,7 @@ class _Resumable:
 
     def lacks_validation(self) -> bool:
         """Whether a resumed training has a validation to repeat, as far as the loop knows."""
-        if not self._resumed or self.runner.val_loop is None:
+        if not self.resumed or self.runner.val_loop is None:
             return False
         self._decide_current_val_interval()
         return self._validates_now()
@@ -245,9 +249,12 @@ class _Validations(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Repeat a validation, once everything else is prepared."""
-        ended = [self._file(runner).read_text().strip() if self._file(runner).is_file() else None]
-        broadcast_object_list(ended)
-        if self._loop.lacks_validation() and ended != [str(runner.iter)]:
+        if self._loop.resumed:
+            ended = [read_validations(runner.work_dir) if is_main_process() else None]
+            broadcast_object_list(ended)
+            self._loop.validations = [entry for entry in ended[0] if entry.iteration <= runner.iter]
+        last = self._loop.validations[-1].iteration if self._loop.validations else None
+        if self._loop.lacks_validation() and last != runner.iter:
             runner.logger.info('The validation that was due here has not ended: it is done again.')
             runner.val_loop.run()
 
@@ -258,10 +265,11 @@ class _Validations(Hook):
         if batch_idx < self._rounds:
             self._loop.stop_if_asked()
 
-    def after_val(self, runner: Runner) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._rounds = None
+        self._loop.validations.append(Validation(runner.iter, runner.epoch, finite_metrics(metrics or {})))
         if is_main_process():
-            write_file(self._file(runner), f'{runner.iter}\n'.encode())
+            write_validations(runner.work_dir, self._loop.validations)
 
     def leave(self) -> None:
         """Put the weights back that a validation which is left had replaced by their moving average."""
@@ -270,7 +278,3 @@ class _Validations(Hook):
                 # mmpretrain's hook may have left them.
                 if isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_ema', True):
                     EMAHook.after_val_epoch(hook, self._loop.runner)
-
-    def _file(self, runner: Runner) -> Path:
-        """It holds the iteration of the newest validation that has ended."""
-        return Path(runner.work_dir) / 'last_validation'

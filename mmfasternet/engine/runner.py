@@ -14,7 +14,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, broadcast_object_list, is_distributed, is_main_process, master_only
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS, LOOPS, RUNNERS, DefaultScope
 from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop, IterBasedTrainLoop, Priority, Runner
@@ -38,7 +38,9 @@ from .loops import ResumableEpochLoop, ResumableIterLoop
 from .model import to_channels_last, widen_rois
 from .ops import provide_ops
 from .options import build_hook
+from .sizes import explain_sizes
 from .stop import end_workers, keep_workers
+from .terminal import ProgressHook, in_terminal, quiet
 
 __all__ = ['SafeLoggerHook', 'StrictRunner']
 
@@ -96,6 +98,7 @@ class StrictRunner(Runner):
     - A training stops on a signal and resumes in the middle of an epoch, see :mod:`~mmfasternet.engine.loops`. It ends
       if its loss is not finite, see :class:`~mmfasternet.engine.finite.FiniteLossHook`.
     - One training at a time writes to a work dir. Checkpoints of another one that lie there are moved into a folder.
+    - In a terminal, a training shows one progress bar, and its log goes to the file alone.
     - ``channels_last=True`` in the config keeps the model in that memory format.
     - In mixed precision, features of RoIs are pooled in float32, see :func:`~mmfasternet.engine.model.widen_rois`.
     - With several processes, the main one decides what is loaded and alone writes the metrics of a test.
@@ -116,12 +119,25 @@ class StrictRunner(Runner):
         provide_ops()
         use_safe_reader()
         _check_writable(work_dir)
-        super().__init__(model, work_dir, *args, **kwargs)
+        # mmengine logs the machine and the complete config.
+        with contextlib.ExitStack() as self._building:
+            super().__init__(model, work_dir, *args, **kwargs)
 
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        if in_terminal():
+            self._building.enter_context(quiet(logger))
+        return logger
+
+    @explain_sizes()
     def train(self) -> nn.Module:
         with contextlib.ExitStack() as held:
             self._on_main(lambda: self._hold_work_dir(held))
             held.callback(self._end_workers)
+            if in_terminal() and is_main_process():
+                progress = ProgressHook(self.logger)
+                held.callback(progress.close)
+                self.register_hook(progress)
             self._write_config(self.work_dir)
             self._check_data('train', *(['val'] if self._val_loop is not None else []))
             try:
@@ -135,7 +151,7 @@ class StrictRunner(Runner):
                     'the images (scale of Resize), or keep the trained statistics (model.backbone.norm_eval=True)'
                 ) from error
             except RuntimeError as error:
-                if 'DataLoader worker' in str(error):
+                if 'DataLoader worker (pid' in str(error):
                     raise UserError(
                         f'a process that loads data was ended from outside ({error}), often because memory ran out: '
                         'fewer workers (train_dataloader.num_workers) take less. Started again with --resume, the '
@@ -148,6 +164,7 @@ class StrictRunner(Runner):
                     ) from error
                 raise
 
+    @explain_sizes()
     def val(self) -> dict:
         self._write_config(self.log_dir)
         self._check_data('val')
@@ -156,6 +173,7 @@ class StrictRunner(Runner):
         finally:
             self._end_workers()
 
+    @explain_sizes()
     def test(self) -> dict:
         self._write_config(self.log_dir)
         self._check_data('test')
@@ -244,8 +262,17 @@ class StrictRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         try:
             return super().build_optim_wrapper(optim_wrapper)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f'the optim_wrapper of the config cannot be built: {error}') from error
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        try:
+            return super().build_param_scheduler(scheduler)
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f'the param_scheduler of the config cannot be built for {self.max_epochs} epochs of '
+                f'{len(self.train_dataloader)} iterations: {error}'
+            ) from error
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):

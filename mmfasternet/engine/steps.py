@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,15 @@ from rich.text import Text
 from mmfasternet.errors import UserError
 
 from .processes import end_on_signals, run_logged
+from .validations import MAIN_METRICS, main_metrics
 
 __all__ = ['Step', 'Steps', 'duration']
 
 # mmengine's lines: Epoch(train) [2][ 10/150], Iter(train) [  10/1150], Epoch(test) [ 5/15].
 _ITERATION = re.compile(r'(?:Epoch|Iter)\((?:train|test)\) *(?:\[(\d+)\])?\[ *(\d+)/(\d+)\]')
+_VALIDATION = re.compile(r'(?:Epoch|Iter)\(val\)')
+_VALUE = re.compile(r'(?<!\S)(\S+): +(-?\d\S*)')
+_METRICS = {key for key, _ in MAIN_METRICS.values()}
 _SHOWN_LINES = 15  # of a step that failed without a message of its own
 _KEPT_LINES = 60  # MIM prints a traceback after the message of the tool that it runs
 _MEASURED = 5  # units: over how many the speed is measured, after the first ones, which are slower
@@ -91,6 +95,7 @@ class Steps:
         self._first: tuple[int, float] | None = None  # unit at which the measurement began, and when
         self._factor: float | None = None  # of this machine's seconds to those of the steps
         self._step: Step | None = None
+        self._note: dict[str, str] = {}  # loss and metrics of the current step
         self._past = 0.0  # seconds of the finished steps
         # Twice a second: drawing it takes time from the training.
         self._bar = Progress(
@@ -126,7 +131,8 @@ class Steps:
         Args:
             name: Name of the step.
         """
-        self._step = step = self._steps[name]
+        self._step, self._note = self._steps[name], {}
+        step = self._step
         self._describe(name)
         self._line(f'{name} …')
         start = time.perf_counter()
@@ -149,18 +155,19 @@ class Steps:
         if step.name == self._measured:
             self._measure(done, now, self._total - position)
         left = None if self._factor is None else self._factor * (self._total - position)
-        at = f'{step.name} {done}/{step.units}'
+        at = ', '.join([f'{step.name} {done}/{step.units}', *(f'{key} {value}' for key, value in self._note.items())])
         self._bar.update(self._task, completed=position, end=None if left is None else now + left)
         self._describe(at)
         if int(10 * position / self._total) > self._tenths:
             self._tenths = int(10 * position / self._total)
             self._line(f'{10 * self._tenths} %: {at}' + ('' if left is None else f', about {duration(left)} left'))
 
-    def run(self, command: Sequence[Any]) -> None:
+    def run(self, command: Sequence[Any], environment: Mapping[str, str] | None = None) -> None:
         """Run a command to its end; the lines that mmengine logs say how far it is.
 
         Args:
             command: Its words.
+            environment: Variables to set for it. Defaults to None.
 
         Raises:
             UserError: If it fails, with its message or its last lines.
@@ -171,11 +178,15 @@ class Steps:
         def tell(lines: list[str]) -> None:
             last.extend(lines)
             for line in lines:
+                if _VALIDATION.search(line):
+                    values = {key: float(value) for key, value in _VALUE.findall(line) if key in _METRICS}
+                    self._note |= {name: f'{value:.3f}' for name, value in main_metrics(values).items()}
                 if found := _ITERATION.search(line):
+                    self._note |= {key: value for key, value in _VALUE.findall(line) if key == 'loss'}
                     epoch, iteration, number = (int(group or 1) for group in found.groups())
                     self.reach((epoch - 1) * number + iteration)
 
-        if status := run_logged(command, self.log, tell):
+        if status := run_logged(command, self.log, tell, environment):
             raise UserError(
                 f'{_reason(list(last))}\n'
                 f'The step "{self._step.name}" failed with status {status}. Its complete log: {self.log}'

@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import BaseMetric
 from mmengine.registry import RUNNERS
 
 from mmfasternet.errors import UserError
 
 from . import runner  # noqa: F401, registers the runner that configs name
+from .saving import SavedMaps, SavedScores
 
 __all__ = ['evaluate', 'newest_metrics']
 
@@ -27,7 +30,8 @@ def evaluate(
     Args:
         cfg: The config, see :func:`~mmfasternet.engine.config.load_config`; it is changed in place.
         checkpoint: The weights, a path or URL.
-        out: A pickle file for a detector's predictions, or a folder for a segmentor's semantic maps. Defaults to None.
+        out: A pickle file for a detector's predictions, a folder for a segmentor's semantic maps, or a JSON file for a
+            classifier's scores. Defaults to None.
         show: Whether to show the predictions in a window. Defaults to False.
         show_dir: Folder for drawn predictions. A detector's is created in ``work_dir/<timestamp>``; a segmentor draws
             into its ``vis_data/vis_image``. Defaults to None.
@@ -44,9 +48,9 @@ def evaluate(
     """
     scope = cfg.get('default_scope')
     segments = scope == 'mmseg'
-    if scope == 'mmpretrain' and (out or show or show_dir or tta):
+    if scope == 'mmpretrain' and (show or show_dir or tta):
         raise UserError(
-            '--out, --show, --show-dir and --tta are not for classifiers; to draw them set --cfg-options '
+            '--show, --show-dir and --tta are not for classifiers; to draw predictions set --cfg-options '
             'default_hooks.visualization.enable=True default_hooks.visualization.out_dir=FOLDER'
         )
     missing = [name for name in ('test_dataloader', 'test_cfg', 'test_evaluator') if cfg.get(name) is None]
@@ -55,20 +59,14 @@ def evaluate(
     cfg.load_from = checkpoint
     cfg.resume = False
     if out:
-        _check_out(out, segments)
+        _check_out(out, scope)
     if show or show_dir:
         _draw(cfg, segments, show, wait_time, show_dir)
     if tta:
         _flip(cfg, segments)
-    if out and segments:
-        for metric in cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]:
-            metric.output_dir = out
     tester = RUNNERS.build(cfg)
-    if out and not segments:
-        # Imported here, since only detectors need mmdet.
-        from mmdet.evaluation import DumpDetResults
-
-        tester.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+    if out:
+        tester.test_evaluator.metrics.append(_saving(out, scope, tester.test_dataloader.dataset))
     return tester.test()
 
 
@@ -98,13 +96,30 @@ def newest_metrics(work_dir: str | Path) -> Path:
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def _check_out(out: str, segments: bool) -> None:
-    """Make sure that ``out`` is what the task writes: a pickle file, or a folder."""
+def _check_out(out: str, scope: str | None) -> None:
+    """Make sure that ``out`` is what the task writes: a pickle file, a folder, or a JSON file."""
     pickle = out.endswith(('.pkl', '.pickle'))
-    if segments and (pickle or os.path.isfile(out)):
-        raise UserError(f"--out must be a folder for a segmentor's semantic maps, but got {out}")
-    if not segments and not pickle:
+    if scope == 'mmseg':
+        if pickle or os.path.isfile(out):
+            raise UserError(f"--out must be a folder for a segmentor's semantic maps, but got {out}")
+    elif scope == 'mmpretrain':
+        if not out.endswith('.json'):
+            raise UserError(f"--out must end in .json for a classifier's scores, but got {out}")
+    elif not pickle:
         raise UserError(f"--out must end in .pkl or .pickle for a detector's predictions, but got {out}")
+
+
+def _saving(out: str, scope: str | None, dataset: Any) -> BaseMetric:
+    """What writes the predictions."""
+    images = getattr(dataset, 'data_prefix', {}).get('img_path')
+    if scope == 'mmseg':
+        return SavedMaps(out, images)
+    if scope == 'mmpretrain':
+        return SavedScores(out, dataset.metainfo.get('classes') or (), images)
+    # Imported here, since only detectors need mmdet.
+    from mmdet.evaluation import DumpDetResults
+
+    return DumpDetResults(out_file_path=out)
 
 
 def _draw(cfg: Config, segments: bool, show: bool, wait_time: float, show_dir: str | None) -> None:

@@ -4,15 +4,17 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
+from mmfasternet.cores import free_cores
 from mmfasternet.errors import UserError
 
-from . import runner  # noqa: F401, registers the runner that configs name
+from . import runner as _  # noqa: F401, registers the runner that configs name
 
 __all__ = ['train']
 
 
-def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> None:
+def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: str | None = None) -> Runner:
     """Train the model of a config.
 
     Args:
@@ -22,6 +24,9 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
         auto_scale_lr: Whether to scale the learning rate to the actual batch size. Defaults to False.
         resume: A checkpoint to resume from, or 'auto' for the one in the work dir that is the furthest; if there is
             none, the training starts as the config says. None leaves it to the config. Defaults to None.
+
+    Returns:
+        The runner, at the end of the training.
 
     Raises:
         UserError: If the machine or the config lacks what an argument needs, the data doesn't fit the config, or the
@@ -47,4 +52,11 @@ def train(cfg: Config, amp: bool = False, auto_scale_lr: bool = False, resume: s
     if resume is not None:
         cfg.resume = resume if resume == 'auto' else True
         cfg.load_from = cfg.get('load_from') if resume == 'auto' else resume
-    RUNNERS.build(cfg).train()
+    runner = RUNNERS.build(cfg)
+    if get_device() == 'cpu' and (threads := torch.get_num_threads()) > (free := free_cores()):
+        runner.logger.warning(
+            f'{threads} threads share {free} free cores: threads that wait for other processes slow a training up to '
+            f'tenfold. OMP_NUM_THREADS={free} before the command trains with {free}'
+        )
+    runner.train()
+    return runner

@@ -1,6 +1,7 @@
 """The data of a training or a test is checked before any of it is loaded, through the runner and the tools."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def test_three_lines_in_a_config_of_mmdet(foreign, tmp_path, monkeypatch):
 def test_pure_python_configs(foreign, tmp_path, module, name, scope, expected):
     pytest.importorskip(module)
     text = foreign.read_text().replace("type='MaskRCNN'", f'type={name}').replace("type='ResNet'", 'type=FasterNet')
-    text = text.replace('depth=18', "arch='t0'").replace("default_scope = 'mmdet'", f'default_scope = {scope}')
+    text = re.sub("default_scope ?= ?'mmdet'", f'default_scope = {scope}', text.replace('depth=18', "arch='t0'"))
     path = tmp_path / 'pure.py'
     path.write_text(f'from {module} import {name}\n\nfrom mmfasternet import FasterNet\n\n{text}')
     cfg = load_config(path, work_dir=str(tmp_path / 'pure'))

@@ -246,3 +246,5 @@ def test_metafile_names_what_exists():
     assert published['mask_rcnn_fasternet_s'] == [{'box AP': 39.9}, {'mask AP': 36.9}]
     assert published['mask_rcnn_fasternet_m'] == [{'box AP': 43.0}, {'mask AP': 39.1}]
     assert published['mask_rcnn_fasternet_l'] == [{'box AP': 44.0}, {'mask AP': 39.9}]
+    kinds = {model['Name']: model['Metadata'].get('Architecture') for model in models}
+    assert kinds['rtmdet_fasternet_t0'] == 'RTMDet' and kinds['rtmdet_ins_fasternet_t0'] == 'RTMDet-Ins'

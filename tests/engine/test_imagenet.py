@@ -171,7 +171,7 @@ def test_folders_that_do_not_fit_the_classes_are_one_message(mistake_of, shapes_
 def test_what_is_not_for_classifiers_is_one_message(mistake_of):
     config = ROOT / 'configs/classification/fasternet_t0_imagenet.py'
     message = mistake_of(ROOT / 'tools/test.py', config, 'released.pth', '--tta')
-    assert message.startswith('error: --out, --show, --show-dir and --tta are not for classifiers')
+    assert message.startswith('error: --show, --show-dir and --tta are not for classifiers')
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 import torch
 from helpers.kills import losses, same_end
 from helpers.project import ROOT, run_tool
+from helpers.small import write_small_config
 from mmdet.datasets.samplers import MultiSourceSampler
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
@@ -26,34 +27,11 @@ from mmfasternet.engine.draws import NumberedBatches, seed_draws
 from mmfasternet.engine.finite import FiniteLossHook
 from mmfasternet.engine.stop import StopRequest
 from mmfasternet.engine.training import train
+from mmfasternet.engine.validations import read_validations
 from mmfasternet.errors import UserError
 from mmfasternet.locks import exclusive
 from mmfasternet.weights.reader import CheckpointError, read_checkpoint
 
-# Three epochs of three iterations, with all that can be lost: moving averages, random data and layers, several
-# schedules, and a validation of three batches.
-SMALL = """_base_ = '{demo}'
-data_root = '{data}'
-model = dict(
-    backbone=dict(_delete_=True, type='FasterNet', arch=dict(embed_dims=40, depths=(1, 1, 2, 1)), drop_path_rate=0.2),
-    neck=dict(out_channels=32),
-    rpn_head=dict(in_channels=32, feat_channels=32),
-    roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=32),
-        bbox_head=dict(in_channels=32, fc_out_channels=128),
-        mask_roi_extractor=dict(out_channels=32),
-        mask_head=dict(num_convs=1, in_channels=32, conv_out_channels=32),
-    ),
-)
-train_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root))
-val_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root))
-test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + '/annotations/instances_val.json')
-test_evaluator = val_evaluator
-train_cfg = dict(max_epochs=3, val_begin=1, val_interval=1)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=1))
-custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01)]
-"""
 BY_ITERATION = """
 train_dataloader = dict(sampler=dict(type='InfiniteSampler', shuffle=True))
 train_cfg = dict(_delete_=True, by_epoch=False, max_iters=9, val_interval=4)
@@ -69,9 +47,7 @@ KILLING = 'custom_imports = dict(imports=["mmfasternet", "helpers.kill_hook"])\n
 
 @pytest.fixture(scope='module')
 def small(tmp_path_factory, shapes_root) -> Path:
-    path = tmp_path_factory.mktemp('config') / 'small.py'
-    path.write_text(SMALL.format(demo=ROOT / 'configs/demo/mask_rcnn_fasternet_t0_shapes.py', data=shapes_root))
-    return path
+    return write_small_config(tmp_path_factory.mktemp('config') / 'small.py', shapes_root)
 
 
 def inherit(config: Path, path: Path, text: str) -> Path:
@@ -128,15 +104,15 @@ def log_of(work_dir: Path) -> str:
 def test_a_stopped_training_ends_as_if_it_had_never_stopped(small, tmp_path, loop, last, moments):
     config = inherit(small, tmp_path / 'loop.py', loop)
     assert run(config, tmp_path / 'unbroken') == 0
-    expected = losses(tmp_path / 'unbroken')
-    assert len(expected) == 9
+    expected, validated = losses(tmp_path / 'unbroken'), read_validations(tmp_path / 'unbroken')
+    assert len(expected) == 9 and len(validated) == 3
     for number, moment in enumerate(moments):
         work_dir = tmp_path / f'stopped_{number}'
         status = run(config, work_dir, kill_hook(**{'name': 'SIGTERM', **moment}))
         assert status == (138 if moment.get('name') == 'SIGUSR1' else 143)
         assert last not in checkpoints(work_dir)
         assert run(config, work_dir, resume='auto') == 0
-        assert losses(work_dir) == expected
+        assert losses(work_dir) == expected and read_validations(work_dir) == validated
         assert same_end(tmp_path / 'unbroken' / last, work_dir / last)
         assert checkpoints(work_dir) == [last]
 

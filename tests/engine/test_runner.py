@@ -172,6 +172,16 @@ def test_unwritable_work_dir_is_one_message(build_runner, tmp_path):
             dict(filter_config={}),
             'data loader of the config cannot be built: .*filter_config',
         ),
+        (
+            'optim_wrapper.optimizer',
+            dict(lr=-1),
+            'the optim_wrapper of the config cannot be built: .*Invalid learning',
+        ),
+        (
+            'train_cfg',
+            dict(max_epochs=0),
+            'the param_scheduler of the config cannot be built for 0 epochs of 3 iterations: end should be larger',
+        ),
         ('train_cfg', None, 'has no train_cfg, so there is nothing to train'),
         ('default_hooks.checkpoint', dict(max_keep_ckpt=1), 'has no max_keep_ckpt; nearest: max_keep_ckpts'),
     ],

@@ -28,6 +28,7 @@ from mmfasternet.errors import UserError
 CONFIGS = ROOT / 'configs/segmentation'
 DEMO = ROOT / 'configs/demo/semantic_fpn_fasternet_t0_shapes.py'
 DETECTOR = ROOT / 'configs/mask_rcnn_fasternet_t0.py'
+CLASSIFIER = ROOT / 'configs/classification/fasternet_t0_imagenet.py'
 TOOLS = ROOT / 'tools'
 NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
 ZOO = Path(mmseg.__file__).parent / '.mim/configs'
@@ -210,7 +211,7 @@ def test_flip_tta_averages_both_directions(trained, tmp_path):
     [
         ('test.py', [DEMO, 'x.pth', '--out', 'predictions.pkl'], '--out must be a folder for a segmentor'),
         ('test.py', [DETECTOR, 'x.pth', '--out', 'out'], '--out must end in .pkl or .pickle for a detector'),
-        ('image_demo.py', ['.', DEMO, 'x.pth'], f'{DEMO} is not a detector'),
+        ('test.py', [CLASSIFIER, 'x.pth', '--out', 'out.pkl'], '--out must end in .json for a classifier'),
     ],
 )
 def test_what_belongs_to_the_other_task_is_one_message(tool, args, message, mistake_of):

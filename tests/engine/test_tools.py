@@ -19,8 +19,8 @@ from pycocotools.coco import COCO
 
 from mmfasternet import FasterNet
 from mmfasternet.datasets import find_images
-from mmfasternet.engine.inference import to_coco
 from mmfasternet.errors import UserError
+from mmfasternet.predictions import to_coco
 
 TOOLS = ROOT / 'tools'
 

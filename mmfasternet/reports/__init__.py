@@ -1,0 +1,1 @@
+"""Reports for people, each one HTML file that needs no network."""
