@@ -1,4 +1,4 @@
-"""Box and mask AP of an exported detector through ONNX Runtime, on the data that its config is tested on.
+"""Box AP, and mask AP if it has masks, of an exported detector in ONNX Runtime, on the data that its config tests on.
 
     python docs/examples/ap_onnx.py CONFIG detector.onnx
 
@@ -44,9 +44,10 @@ def main() -> None:
 
 def detect(session: onnxruntime.InferenceSession, image: torch.Tensor) -> InstanceData:
     """Objects in an image as mmdet loads it: blue, green, red."""
-    found = session.run(['boxes', 'scores', 'labels', 'masks'], {'image': image.flip(0)[None].float().numpy()})
-    boxes, scores, labels, masks = map(torch.from_numpy, found)
-    return InstanceData(bboxes=boxes, scores=scores, labels=labels, masks=masks)
+    names = [output.name for output in session.get_outputs()]
+    found = map(torch.from_numpy, session.run(names, {'image': image.flip(0)[None].float().numpy()}))
+    # mmdet calls the boxes otherwise; a detector without a mask head has no masks.
+    return InstanceData(**{name.replace('boxes', 'bboxes'): values for name, values in zip(names, found, strict=True)})
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .packed import PackedConv, autocast_type, is_traced
+from .packed import PackedConv, as_rows, autocast_type, is_traced
 
 __all__ = ['allowed_tf32', 'compute_by_products', 'has_products_for']
 
@@ -78,14 +78,14 @@ def compute_by_products(x: Tensor, partial_conv3: PackedConv, expand: PackedConv
         True
     """
     # A convolution by another library than cuDNN may give the default memory format.
-    mixed = _rows(_mix(x, partial_conv3).contiguous(memory_format=torch.channels_last))
+    mixed = as_rows(_mix(x, partial_conv3).contiguous(memory_format=torch.channels_last))
     weight, bias = expand.weights_in(x.dtype)
     if isinstance(expand.activation, nn.ReLU):
         hidden = torch._addmm_activation(bias, mixed, _columns(weight))
     else:
         hidden = expand.activate(torch.addmm(bias, mixed, _columns(weight)))
     weight, _ = project.weights_in(x.dtype)
-    _rows(x).addmm_(hidden, _columns(weight))
+    as_rows(x).addmm_(hidden, _columns(weight))
     return x
 
 
@@ -98,11 +98,6 @@ def _mix(x: Tensor, partial_conv3: PackedConv) -> Tensor:
     weight, _ = partial_conv3.weights_in(x.dtype, channels)
     p = F.conv2d(x[:, :channels], weight, None, conv.stride, conv.padding, conv.dilation)
     return p if channels == x.shape[1] else torch.cat((p, x[:, channels:]), dim=1)
-
-
-def _rows(x: Tensor) -> Tensor:
-    """A channels_last feature map as a matrix with a row for each pixel, without a copy."""
-    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
 
 
 def _columns(weight: Tensor) -> Tensor:

@@ -1,29 +1,32 @@
 """A model, or a part of it, as one ONNX file of stock operators, compared with PyTorch before it is written."""
 
-import inspect
-import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.dataset import Compose
-from mmengine.registry import DATASETS, TRANSFORMS
 from rich.progress import track
 from torch import nn
 
-from mmfasternet.datasets import draw_scene, find_images, read_image
+from mmfasternet.deploy.heads import Graph
+from mmfasternet.engine.annotated import read_data
 from mmfasternet.engine.build import build_model, load_model
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
 
+from .accuracy import Accuracy, file_ap, quantize_within
+from .any_size import of_any_size
+from .describe import describe
+from .form import Form, form_of
 from .half import check_range, in_half
-from .quantize import quantize
-from .verify import check_detections, check_maps, check_similar_detections, predict
+from .inputs import calibration_images
+from .parts import PARTS, part_of, scenes
+from .quantize import Quantizer
+from .verify import check_maps
 
 try:
     import onnx
@@ -36,14 +39,15 @@ except ImportError as error:
 
 __all__ = ['OPSET', 'PARTS', 'PRECISIONS', 'Exported', 'export_onnx', 'to_onnx']
 
-PARTS = ('backbone', 'neck', 'detector')
 PRECISIONS = ('fp32', 'fp16')
+# The first whose export can leave sides of one open.
+_OLDEST = (2, 9)
 # The lowest that torch writes without a conversion.
 OPSET = 18
-# Number of images that int8 is calibrated on.
-_CALIBRATION = 32
-# The detector's outputs.
-_DETECTIONS = ['boxes', 'scores', 'labels', 'masks']
+# Number of images in the run of a file for any number that is compared; another one than the export saw.
+_COMPARED = 3
+# The limit of a batch of any size, far above what memory holds: the exporter's own numbers end at 64 bits.
+_MOST_IMAGES = 2**16
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Exported:
         outputs: Name → type and shape.
         operators: Operator → how often.
         difference: The difference between ONNX Runtime and PyTorch, in words.
+        accuracy: What int8 costs, where the drop of AP was limited.
     """
 
     path: Path
@@ -63,6 +68,7 @@ class Exported:
     outputs: dict[str, str]
     operators: dict[str, int]
     difference: str
+    accuracy: Accuracy | None = None
 
 
 def export_onnx(
@@ -73,12 +79,18 @@ def export_onnx(
     int8: str | Path | None = None,
     precision: str = 'fp32',
     symmetric: bool = False,
+    shape: Sequence[int] | None = None,
+    batch: int | str | None = None,
+    max_detections: int | None = None,
+    masks: str = 'full',
+    max_drop: float | None = None,
 ) -> Exported:
-    """Export the model of a config to ONNX, for images of any size from 32 × 32 pixels.
+    """Export the model of a config to ONNX, by default for images of any size from 32 × 32 pixels.
 
-    ``backbone`` and ``neck`` take a batch of normalized images (N, 3, H, W) and give feature maps. ``detector`` takes
-    one image (1, 3, H, W) of red, green and blue from 0 to 255, and gives ``boxes``, ``scores``, ``labels`` and
-    ``masks`` in its pixels; it is for Mask R-CNN.
+    ``backbone`` and ``neck`` take a batch of normalized images (N, 3, H, W) and give feature maps. ``detector`` is the
+    complete model: it takes one image (1, 3, H, W) of red, green and blue from 0 to 255. A detector gives ``boxes``,
+    ``scores``, ``labels`` and, if it has them, ``masks`` in its pixels, a segmentor ``classes``, and a classifier
+    ``labels`` and ``scores``; see ``mmfasternet/deploy/heads``.
 
     Args:
         config: A config file.
@@ -91,6 +103,14 @@ def export_onnx(
         precision: One of ``PRECISIONS``: that of the learned parts, see :func:`~mmfasternet.deploy.half.in_half`.
             Inputs and outputs are float32. Defaults to 'fp32'.
         symmetric: Whether int8 has no zero points, as TensorRT requires. Defaults to False.
+        shape: Height and width of images, where they are to be fixed. Defaults to None.
+        batch: Number of images, or 'dynamic'. None means 1 of a complete model, else 'dynamic'. Defaults to None.
+        max_detections: The largest number of objects in an image. None means that of the config. Defaults to None.
+        masks: 'full', boolean masks of the complete image, or 'small', probabilities in 28 × 28 cells of each box.
+            Defaults to 'full'.
+        max_drop: The most points of box AP and of mask AP that int8 may cost a detector on the images that the config
+            validates on; where it costs more, the costliest layers stay float32, see
+            :func:`~mmfasternet.deploy.accuracy.quantize_within`. None means that it is not measured. Defaults to None.
 
     Returns:
         What was written; with int8, the difference from PyTorch is that of the float32 graph.
@@ -104,6 +124,46 @@ def export_onnx(
         >>> exported.outputs['map0']
         'float32 (batch, 40, (height//4), (width//4))'
     """
+    _check_options(part, precision, int8, symmetric)
+    _check_max_drop(max_drop, part, int8)
+    _check_out(Path(out))
+    form = form_of(part, shape, batch, max_detections, masks)
+    data = read_data(config, split='val') if max_drop is not None else None
+    cfg, model = build_model(config)
+    _check_windows(model, form)
+    part_of(cfg, model, config, part, form)  # what stands in the way is said before the weights are read
+    saved = (load_model(model, checkpoint).get('dataset_meta') or {}) if checkpoint else {}
+    graph = part_of(cfg, model, config, part, form)
+    images = None
+    if int8 is not None:
+        number = 1 if form.batch == 'dynamic' else form.batch
+        images = calibration_images(cfg, model, part, int8, form.shape, number)
+    metadata = describe(cfg, model, graph, part, config, checkpoint, saved, form.shape)
+    metadata['precision'] = precision if int8 is None else 'int8'
+    exported = to_onnx(in_half(graph) if precision == 'fp16' else graph, metadata, form.shape, form.batch)
+    content = exported.SerializeToString()
+    difference = _compare(content, graph, precision, form)
+    accuracy = None
+    if images is not None:
+        quantizer = Quantizer(content, track(images, 'calibrating', transient=True), symmetric)
+        if data is None:
+            content = quantizer.quantized()
+        else:
+            measure = partial(file_ap, data=data)
+            content, accuracy = quantize_within(quantizer, images, measure, max_drop)
+        exported = onnx.load_model_from_string(content)
+    return Exported(
+        write_file(out, content),
+        {value.name: _type_and_shape(value) for value in exported.graph.input},
+        {value.name: _type_and_shape(value) for value in exported.graph.output},
+        dict(Counter(node.op_type for node in exported.graph.node)),
+        difference,
+        accuracy,
+    )
+
+
+def _check_options(part: str, precision: str, int8: str | Path | None, symmetric: bool) -> None:
+    """Make sure that options go together, and that torch can export."""
     if part not in PARTS:
         raise UserError(f'part must be one of {", ".join(PARTS)}, but got {part!r}')
     if precision not in PRECISIONS:
@@ -112,55 +172,58 @@ def export_onnx(
         raise UserError('a file is exported in fp16 or in int8, not in both: leave out --precision fp16 or --int8')
     if symmetric and int8 is None:
         raise UserError('--symmetric says how --int8 quantizes, which is not given')
-    if Path(out).suffix != '.onnx':
-        raise UserError(f'the file must be named *.onnx, but got {out}')
-    if 'dynamo' not in inspect.signature(torch.onnx.export).parameters:
+    if torch.__version__ < _OLDEST:
         raise UserError(
             f'torch {torch.__version__} is too old to export this; the export is tested with the default package set, '
             'onedl with torch 2.14: make env SET=onedl'
         )
-    cfg, model = build_model(config)
-    if checkpoint:
-        load_model(model, checkpoint)
-    graph = _as_graph(model, part, config)
-    images = None if int8 is None else _calibration_images(cfg, model, part, int8)
-    exported = to_onnx(in_half(graph) if precision == 'fp16' else graph, part, _class_names(cfg))
-    content = exported.SerializeToString()
-    difference = _compare(content, model, graph, part, precision)
-    if images is not None:
-        content = quantize(content, track(images, 'calibrating', transient=True), symmetric)
-        exported = onnx.load_model_from_string(content)
-    return Exported(
-        write_file(out, content),
-        {value.name: _type_and_shape(value) for value in exported.graph.input},
-        {value.name: _type_and_shape(value) for value in exported.graph.output},
-        dict(Counter(node.op_type for node in exported.graph.node)),
-        difference,
-    )
 
 
-def _as_graph(model: nn.Module, part: str, config: str | Path) -> nn.Module:
-    """The part of the model that goes into the file."""
-    if part == 'backbone':
-        return model.backbone
-    if part == 'neck':
-        if not getattr(model, 'with_neck', False):
-            raise UserError(f'{config} has no neck; take --part backbone')
-        return nn.Sequential(model.backbone, model.neck)
-    # Imported here, since it needs mmdet.
-    from .mask_rcnn import MaskRCNNGraph
+def _check_max_drop(max_drop: float | None, part: str, int8: str | Path | None) -> None:
+    """Make sure that a drop of AP can be limited."""
+    if max_drop is None:
+        return
+    if int8 is None:
+        raise UserError('--max-drop says how much AP --int8 may cost, which is not given')
+    if part != 'detector':
+        raise UserError(f'--max-drop is for complete detectors, whose AP can be measured: leave out --part {part}')
+    if not 0 <= max_drop <= 100:
+        raise UserError(f'a drop of AP is from 0 to 100 points, but got --max-drop {max_drop}')
 
-    return MaskRCNNGraph(model)
+
+def _check_out(out: Path) -> None:
+    """Make sure that a file can have this name, before the export takes its time."""
+    if out.suffix != '.onnx':
+        raise UserError(f'the file must be named *.onnx, but got {out}')
+    if out.is_dir():
+        raise UserError(f'cannot write {out}, which is a folder; choose another path')
+    nearest = next(folder for folder in out.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise UserError(f'cannot write {out}, since {nearest} is no folder; choose another path')
+
+
+def _check_windows(model: nn.Module, form: Form) -> None:
+    """Make sure that torch can follow the sizes of the backbone's maps in reasonable time."""
+    if not form.shape and any(type(module).__name__ == 'ShiftWindowMSA' for module in model.backbone.modules()):
+        # torch takes many minutes for the sizes of shifted windows, if it comes to an end.
+        raise UserError(_not_exported(model.backbone, None, 'the number of its windows depends on the size'))
 
 
 @torch.no_grad()
-def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelProto:
+def to_onnx(
+    graph: nn.Module,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+    shape: tuple[int, int] | None = None,
+    batch: int | str | None = None,
+) -> onnx.ModelProto:
     """Convert a graph to ONNX.
 
     Args:
-        graph: What is exported, in evaluation mode, on the CPU.
-        part: One of ``PARTS``, which decides on inputs and outputs.
-        classes: Names of the classes, which a detector's file keeps.
+        graph: What is exported, in evaluation mode, on the CPU: a :class:`~mmfasternet.deploy.heads.Graph`, or anything
+            that gives feature maps of a batch of images.
+        metadata: What the file says about itself. Defaults to nothing.
+        shape: Height and width of images. None means any from 32 pixels. Defaults to None.
+        batch: Number of images, or 'dynamic'. None means 'dynamic', and of a complete model 1. Defaults to None.
 
     Returns:
         The ONNX model, checked by ONNX's own checker.
@@ -170,89 +233,79 @@ def to_onnx(graph: nn.Module, part: str, classes: Sequence[str]) -> onnx.ModelPr
 
     Example:
         >>> from mmfasternet import FasterNet
-        >>> [value.name for value in to_onnx(FasterNet('t0').eval(), 'backbone', []).graph.output]
+        >>> [value.name for value in to_onnx(FasterNet('t0').eval()).graph.output]
         ['map0', 'map1', 'map2', 'map3']
     """
-    free = {2: torch.export.Dim('height', min=32), 3: torch.export.Dim('width', min=32)}
-    if part == 'detector':
-        image, outputs = torch.zeros(1, 3, 96, 128), _DETECTIONS
-    else:
-        # With an example of one image, torch would fix the batch size to one.
-        free[0], image = torch.export.Dim('batch'), torch.zeros(2, 3, 96, 128)
-        outputs = [f'map{i}' for i in range(len(graph(image)))]
-    with warnings.catch_warnings():
+    # Imported here, since torch 2.1 lacks it.
+    from torch.fx.experimental import _config as symbolic
+
+    graph.eval()  # which not every backbone returns
+    batch = batch or (1 if isinstance(graph, Graph) else 'dynamic')
+    free = {} if shape else {2: torch.export.Dim('height', min=32), 3: torch.export.Dim('width', min=32)}
+    if batch == 'dynamic':
+        free[0] = torch.export.Dim('batch', max=_MOST_IMAGES)
+    # torch would fix what is one in the example: the batch size, and the sides of a map of stride 128.
+    image = torch.zeros(2 if batch == 'dynamic' else batch, 3, *(shape or (160, 288)))
+    outputs = graph.outputs if isinstance(graph, Graph) else [f'map{i}' for i in range(len(graph(image)))]
+    # Sides of one are then no other case than all others, so that maps of any stride have any size.
+    with warnings.catch_warnings(), symbolic.patch(backed_size_oblivious=True):
         # torchvision's NMS describes its size by a function that torch has renamed.
         warnings.simplefilter('ignore', FutureWarning)
         try:
             model = torch.onnx.export(
-                graph.eval(),
+                graph if shape else of_any_size(graph),
                 (image,),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=['image'],
-                output_names=outputs,
-                dynamic_shapes=(free,),
+                output_names=list(outputs),
+                dynamic_shapes=(free,) if free else None,
                 verbose=False,
             ).model_proto
         except torch.onnx.OnnxExporterError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise UserError(
-                f'torch cannot export this {part} for images of any size from 32 × 32 pixels, which is supported for '
-                f'FasterNet alone: {reason}'
-            ) from error
+            raise UserError(_not_exported(graph, shape, reason)) from error
+    sides = model.graph.input[0].type.tensor_type.shape.dim[2:]
+    if not shape and not all(size.dim_param for size in sides):
+        raise UserError(_not_exported(graph, shape, 'it has branches or arithmetic that depend on the size'))
     # torch records the Python file and line that each value comes from.
     del model.graph.value_info[:]
     for item in [*model.graph.node, *model.graph.input, *model.graph.output]:
         item.ClearField('metadata_props')
-    if part == 'detector':
+    if isinstance(graph, Graph):
         for output in model.graph.output:
-            output.type.tensor_type.shape.dim[0].dim_param = 'detections'
-        model.metadata_props.add(key='classes', value=json.dumps(classes))
+            first = output.type.tensor_type.shape.dim[0]
+            # Numbers that depend on the image have names of torch's own.
+            if first.dim_param not in ('', 'height', 'batch'):
+                first.dim_param = 'detections'
+    onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _class_names(cfg: Config) -> list[str]:
-    """The names of the labels, as far as the config's test data set has them."""
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset', {})
-    # In the scope of the config, since the root registry does not know mmdet's data sets.
-    with DATASETS.switch_scope_and_registry(None) as registry:
-        metainfo = dataset.get('metainfo') or getattr(registry.get(dataset.get('type', '')), 'METAINFO', {})
-    return list(metainfo.get('classes', []))
+def _not_exported(graph: nn.Module, shape: Sequence[int] | None, reason: str) -> str:
+    """Why torch can't convert a graph, and what to do."""
+    backbone = graph.body[0] if isinstance(graph, Graph) else graph[0] if isinstance(graph, nn.Sequential) else graph
+    said = f'torch cannot export this model, whose backbone is a {type(backbone).__name__}'
+    if shape:
+        return f'{said}: {reason}'
+    return f'{said}, for images of any size from 32 × 32 pixels: {reason}; fix the size by --shape HEIGHT WIDTH'
 
 
-def _compare(content: bytes, model: nn.Module, graph: nn.Module, part: str, precision: str) -> str:
-    """Compare ONNX Runtime with PyTorch, a detector with mmdet's own predictions, on an image of another size."""
+def _compare(content: bytes, graph: nn.Module, precision: str, form: Form) -> str:
+    """Compare ONNX Runtime with PyTorch, a complete model with its own predictions, on images of another size."""
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
-    scene, _ = draw_scene(np.random.default_rng(0), (200, 333), difficulty=0.1)
-    image = torch.from_numpy(scene).permute(2, 0, 1)[None].float()
-    if part != 'detector':
-        image = image / 128 - 1
+    number = _COMPARED if form.batch == 'dynamic' else form.batch
+    images = scenes(graph, number, *(form.shape or (200, 333)))
     if precision == 'fp16':
-        check_range(graph, image)
-    if part == 'detector':
-        check = check_similar_detections if precision == 'fp16' else check_detections
-        return check(session.run(None, {'image': image.numpy()}), predict(model, image))
+        check_range(graph, images)
+    found = session.run(None, {'image': images.numpy()})
+    if isinstance(graph, Graph):
+        each = graph.of_each(found, number)
+        return '; '.join(graph.check(one, graph.predict(images[i : i + 1]), precision) for i, one in enumerate(each))
     with torch.no_grad():
-        expected = [out.numpy() for out in graph(image)]
-    return check_maps(session.run(None, {'image': image.numpy()}), expected, precision)
-
-
-def _calibration_images(cfg: Config, model: nn.Module, part: str, source: str | Path) -> list[np.ndarray]:
-    """The inputs of the graph for images that are read and resized by the config's test pipeline."""
-    steps = [step for step in cfg.test_dataloader.dataset.pipeline if step.type in ('LoadImageFromFile', 'Resize')]
-    with TRANSFORMS.switch_scope_and_registry(cfg.get('default_scope')):
-        pipeline = Compose(steps)
-    images = []
-    for path in find_images(source)[:_CALIBRATION]:
-        read_image(path)  # an unreadable one is one message
-        image = torch.from_numpy(pipeline(dict(img_path=str(path)))['img']).permute(2, 0, 1)
-        if part == 'detector':
-            # mmdet's pipelines load blue, green, red.
-            images.append(image.flip(0)[None].float().numpy())
-        else:
-            images.append(model.data_preprocessor(dict(inputs=[image]), training=False)['inputs'].numpy())
-    return images
+        expected = [out.numpy() for out in graph(images)]
+    return check_maps(found, expected, precision)
 
 
 def _type_and_shape(value: onnx.ValueInfoProto) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from mmfasternet.deploy.heads import Graph
 from mmfasternet.errors import UserError
 
 from .fold import fold_model
@@ -19,11 +20,11 @@ def in_half(graph: nn.Module) -> nn.Module:
 
     These are backbone, neck and heads. Batch norms are folded into the convolutions before the weights are rounded.
     Inputs and outputs stay float32, and so does what a detector computes between the learned parts: normalization,
-    anchors, boxes, scores, NMS, RoIAlign, and the pasting of masks.
+    anchors, boxes, scores, NMS, RoIAlign, and what makes masks of a head's outputs.
 
     Args:
-        graph: A backbone, ``nn.Sequential(backbone, neck)``, or a
-            :class:`~mmfasternet.deploy.mask_rcnn.MaskRCNNGraph`, in evaluation mode.
+        graph: A backbone, ``nn.Sequential(backbone, neck)``, or a :class:`~mmfasternet.deploy.heads.Graph`, in
+            evaluation mode.
 
     Returns:
         The copy.
@@ -35,11 +36,9 @@ def in_half(graph: nn.Module) -> nn.Module:
         {torch.float16}
     """
     graph = copy.deepcopy(graph)
-    if hasattr(graph, 'model'):
-        model = graph.model
-        model.backbone = _folded(model.backbone)
-        heads = (model.rpn_head, model.roi_head.bbox_head, model.roi_head.mask_head)
-        spans = [(model.backbone, model.neck), *zip(heads, heads, strict=True)]
+    if isinstance(graph, Graph):
+        graph.model.backbone = _folded(graph.model.backbone)
+        spans = [graph.body, *zip(graph.heads, graph.heads, strict=True)]
     elif isinstance(graph, nn.Sequential):
         graph[0] = _folded(graph[0])
         spans = [(graph, graph)]

@@ -19,7 +19,7 @@ _FPN = {'mmdet.models.necks.fpn', 'mmseg.models.necks.fpn'}
 
 
 def optimize_for_inference(model: _Model) -> _Model | OptimizedFasterNet:
-    """Optimize a trained FasterNet, or a model with one as its ``backbone``, for inference.
+    """Optimize a trained FasterNet or timm network, or a model with one as its ``backbone``, for inference.
 
     Norms are folded into the convolutions before them, and output norms into an FPN's 1×1 lateral convolutions where
     nothing else reads the feature maps. Blocks overwrite feature maps that nothing else holds. On the CPU, PConv
@@ -28,15 +28,18 @@ def optimize_for_inference(model: _Model) -> _Model | OptimizedFasterNet:
     is fine. The memory format is channels_last. A FasterNet alone also gives its outputs in it; inside a detector or
     segmentor, outputs have the default format, which mmcv's operators need. All of this is exact up to rounding.
 
+    Of a :class:`~mmfasternet.models.timm_features.TimmFeatures`, timm fuses the branches that were made for training;
+    nothing else is changed.
+
     Args:
-        model: A FasterNet, or a detector or segmentor of mmdet or mmseg; it stays as it is. Its norms are taken as in
-            evaluation mode.
+        model: A FasterNet, a TimmFeatures, or a detector or segmentor of mmdet or mmseg; it stays as it is. Its norms
+            are taken as in evaluation mode.
 
     Returns:
         A new model in evaluation mode, without gradients.
 
     Raises:
-        TypeError: If there is no FasterNet, or it is captured already.
+        TypeError: If there is no such backbone, or it is captured already.
         ValueError: If a module of the backbone has a forward hook, which would no longer be called.
 
     Example:
@@ -52,10 +55,16 @@ def optimize_for_inference(model: _Model) -> _Model | OptimizedFasterNet:
     """
     if isinstance(model, CapturedBackbone):
         raise TypeError('optimize_for_inference comes before capture: capture what it returns')
-    backbone = model if isinstance(model, FasterNet) else getattr(model, 'backbone', None)
+    backbone = getattr(model, 'backbone', model)
+    # Asked by its method, since its class needs timm.
+    if hasattr(backbone, 'reparameterize'):
+        made = copy.deepcopy(model)
+        getattr(made, 'backbone', made).reparameterize()
+        return made.eval().requires_grad_(False)
     if not isinstance(backbone, FasterNet):
+        backbone = getattr(model, 'backbone', None)
         raise TypeError(
-            f'optimize_for_inference takes a FasterNet, or a model with one as its backbone, but got a '
+            f'optimize_for_inference takes a FasterNet or TimmFeatures, or a model with one as its backbone, but got a '
             f'{type(model).__name__} with {"none" if backbone is None else type(backbone).__name__}'
         )
     hooked = [name or 'itself' for name, module in backbone.named_modules() if has_hooks(module)]

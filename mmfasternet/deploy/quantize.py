@@ -1,8 +1,8 @@
-"""The convolutions of an exported model in int8."""
+"""The convolutions of an exported model in int8, all of them or all but some."""
 
-import logging
 import tempfile
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -11,16 +11,84 @@ import numpy as np
 from mmfasternet.errors import UserError
 
 try:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    import onnx
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QDQQuantizer,
+        QuantType,
+        TensorsData,
+        create_calibrator,
+        quant_pre_process,
+    )
 except ImportError as error:
     raise UserError(f'int8 needs onnx and onnxruntime ({error}): pip install mmfasternet[export]') from error
 
-__all__ = ['WEIGHT_BITS', 'quantize']
+__all__ = ['WEIGHT_BITS', 'Quantizer', 'quantize']
 
 # x86 CPUs without VNNI add two products of a value (8 bits) and a weight in 16 bits. With weights of 8 bits the sum can
 # saturate; with 7 bits, 2 · 255 · 64, it fits.
 WEIGHT_BITS = 7
+_CONVOLUTION = ['Conv']
+
+
+class Quantizer:
+    """An exported model, calibrated once, of which any convolutions can be quantized.
+
+    Args:
+        model: The content of an ONNX file that tools/export.py wrote.
+        images: Inputs of the model to calibrate on, each float32 of shape (N, 3, H, W), typical of what it will see.
+        symmetric: As in :func:`quantize`. Defaults to False.
+
+    Raises:
+        UserError: If there are no images.
+    """
+
+    def __init__(self, model: bytes, images: Iterable[np.ndarray], symmetric: bool = False) -> None:
+        self._symmetric = symmetric
+        layers = defaultdict(list)
+        for node in onnx.load_model_from_string(model).graph.node:
+            if node.op_type == 'Conv':
+                layers[node.input[1].removesuffix('.weight')].append(node.name)
+        #: Name of a layer, that of its weights → its nodes; a head that all levels share has one for each.
+        self.layers = dict(layers)
+        images = iter(images)
+        first = next(images, None)
+        if first is None:
+            raise UserError('int8 needs images to calibrate on, but got none')
+        with tempfile.TemporaryDirectory() as folder:
+            source, prepared, inferred = (Path(folder, f'{name}.onnx') for name in ('source', 'prepared', 'inferred'))
+            source.write_bytes(model)
+            # It folds what is constant, and batch norms.
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            onnx.shape_inference.infer_shapes_path(str(prepared), str(inferred))
+            #: The model in float32 as it is quantized.
+            self.prepared = inferred.read_bytes()
+            # One by one, so that a progress bar of the caller follows the calibration.
+            self._ranges = _calibrate(prepared, chain([first], images), str(Path(folder, 'augmented.onnx')))
+
+    def quantized(self, kept: Collection[str] = ()) -> bytes:
+        """The content of a file with all convolutions in int8 except for those of some layers.
+
+        Args:
+            kept: Names of the layers that stay float32. Defaults to none.
+
+        Returns:
+            The content.
+        """
+        quantizer = QDQQuantizer(
+            onnx.load_model_from_string(self.prepared),
+            per_channel=True,
+            reduce_range=True,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8 if self._symmetric else QuantType.QUInt8,
+            tensors_range=self._ranges,
+            nodes_to_quantize=[],
+            nodes_to_exclude=[node for name in kept for node in self.layers[name]],
+            op_types_to_quantize=_CONVOLUTION,
+            extra_options=dict(ActivationSymmetric=self._symmetric, QuantizeBias=not self._symmetric),
+        )
+        quantizer.quantize_model()
+        return quantizer.model.model.SerializeToString()
 
 
 class _Images(CalibrationDataReader):
@@ -32,6 +100,13 @@ class _Images(CalibrationDataReader):
     def get_next(self) -> dict[str, np.ndarray] | None:
         image = next(self.images, None)
         return None if image is None else dict(image=image)
+
+
+def _calibrate(model: Path, images: Iterable[np.ndarray], augmented: str) -> TensorsData:
+    """The smallest and the largest value of each feature map around a convolution."""
+    calibrator = create_calibrator(model, _CONVOLUTION, augmented_model_path=augmented)
+    calibrator.collect_data(_Images(images))
+    return calibrator.compute_data()
 
 
 def quantize(model: bytes, images: Iterable[np.ndarray], symmetric: bool = False) -> bytes:
@@ -58,39 +133,9 @@ def quantize(model: bytes, images: Iterable[np.ndarray], symmetric: bool = False
         >>> import torch
         >>> from mmfasternet import FasterNet
         >>> from mmfasternet.deploy.export import to_onnx
-        >>> model = to_onnx(FasterNet('t0').eval(), 'backbone', ()).SerializeToString()
+        >>> model = to_onnx(FasterNet('t0').eval()).SerializeToString()
         >>> small = quantize(model, [np.random.rand(1, 3, 64, 64).astype(np.float32)])
         >>> len(small) < 0.5 * len(model)
         True
     """
-    images = iter(images)
-    first = next(images, None)
-    if first is None:
-        raise UserError('int8 needs images to calibrate on, but got none')
-    # ONNX Runtime advises pre-processing for every model, also for one that is pre-processed, as here.
-    logging.getLogger().addFilter(_no_advice)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            source, prepared, target = (Path(folder, name) for name in ('source.onnx', 'prepared.onnx', 'target.onnx'))
-            source.write_bytes(model)
-            quant_pre_process(source, prepared, skip_symbolic_shape=True)
-            quantize_static(
-                prepared,
-                target,
-                # One by one, so that a progress bar of the caller follows the calibration.
-                _Images(chain([first], images)),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=['Conv'],
-                per_channel=True,
-                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                reduce_range=True,
-                extra_options=dict(ActivationSymmetric=symmetric, QuantizeBias=not symmetric),
-            )
-            return target.read_bytes()
-    finally:
-        logging.getLogger().removeFilter(_no_advice)
-
-
-def _no_advice(record: logging.LogRecord) -> bool:
-    return 'pre-processing before quantization' not in record.getMessage()
+    return Quantizer(model, images, symmetric).quantized()

@@ -14,7 +14,7 @@ from mmfasternet.benchmark.measure.paths import randomize_norms
 from mmfasternet.deploy import backbone, optimize_for_inference
 from mmfasternet.deploy.backbone import OptimizedFasterNet
 from mmfasternet.deploy.fold import fold_norm_after, fold_norm_before, is_foldable
-from mmfasternet.deploy.packed import PackedConv
+from mmfasternet.deploy.packed import PackedConv, is_product_faster
 
 ARCHS = ('t0', 't1', 't2', 's', 'm', 'l')
 
@@ -130,14 +130,45 @@ def test_hooks_see_what_stays():
 PACKED = torch.backends.mkldnn.is_available()
 
 
+@pytest.mark.parametrize('products', [True, False])
 @pytest.mark.parametrize('tile', [1, 4 * 80 * 37, 2**30])
 @torch.no_grad()
-def test_tiles_of_any_size(tile, monkeypatch):
-    """One pixel, a number that leaves a rest, and everything at once."""
-    monkeypatch.setattr(backbone, '_TILE', tile)
+def test_tiles_of_any_size(tile, products, monkeypatch):
+    """One pixel, a number that leaves a rest, and everything at once; by products and by convolutions."""
+    monkeypatch.setattr(backbone, '_PRODUCT_TILE' if products else '_TILE', tile)
+    monkeypatch.setattr(backbone, 'is_product_faster', lambda channels: products)
     model = trained(arch=dict(embed_dims=40, depths=(1, 1, 1, 1)))
     image = torch.rand(2, 3, 61, 90)
     assert difference(optimize_for_inference(model)(image), model(image)) < 1e-5
+
+
+@pytest.mark.skipif(not PACKED, reason='torch was built without oneDNN')
+@pytest.mark.parametrize('act_cfg', [dict(type='GELU'), dict(type='ReLU')])
+@torch.no_grad()
+def test_products_follow_the_weights(act_cfg, monkeypatch):
+    monkeypatch.setattr(backbone, 'is_product_faster', lambda channels: channels == 80)
+    model = trained(arch='t0', act_cfg=act_cfg)
+    fast = optimize_for_inference(model)
+    image = torch.rand(2, 3, 64, 96)
+    assert difference(fast(image), model(image)) < 1e-5
+    by_products = [module.conv.out_channels for module in fast.modules() if 'columns' in getattr(module, 'packed', ())]
+    assert by_products == [160, 80] * 2
+    doubled = {key: 2 * value for key, value in fast.state_dict().items()}
+    expected = copy.deepcopy(fast).double()
+    expected.load_state_dict(doubled)
+    fast.load_state_dict(doubled)
+    assert difference(fast(image), expected(image.double())) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ('mkl', 'capability', 'faster'), [(True, 'AVX2', True), (True, 'AVX512', False), (False, 'AVX2', False)]
+)
+def test_products_where_they_were_faster(mkl, capability, faster, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkl, 'is_available', lambda: mkl)
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    assert [is_product_faster(channels) for channels in (40, 80, 160, 64, 96, 144, 192, 320)] == [faster] * 3 + [
+        False
+    ] * 5
 
 
 @pytest.mark.skipif(not PACKED, reason='torch was built without oneDNN')
@@ -190,7 +221,7 @@ def test_gradients_are_refused_and_not_lost():
 
 @pytest.mark.parametrize('model', [nn.Linear(1, 1), nn.Sequential()])
 def test_a_model_without_a_fasternet(model):
-    with pytest.raises(TypeError, match='takes a FasterNet, or a model with one as its backbone, but got a'):
+    with pytest.raises(TypeError, match='takes a FasterNet or TimmFeatures, or a model with one .*, but got a'):
         optimize_for_inference(model)
     model.backbone = nn.Conv2d(3, 3, 1)
     with pytest.raises(TypeError, match='with Conv2d'):

@@ -1,0 +1,83 @@
+"""Every config of the project: its complete model is a graph, or refused with the reason; and all of them as files."""
+
+import re
+
+import pytest
+import torch
+from helpers.complete_models import build_small
+from helpers.project import EXPORTS, ROOT
+
+if not EXPORTS:
+    pytest.skip('the export is tested with the default package set alone', allow_module_level=True)
+
+import onnxruntime
+import skimage
+from torch import nn
+
+from mmfasternet.benchmark.measure.openvino_core import openvino_core
+from mmfasternet.deploy.export import export_onnx
+from mmfasternet.deploy.heads import complete_graph
+from mmfasternet.deploy.inputs import padding
+from mmfasternet.engine.build import build_model
+from mmfasternet.errors import UserError
+
+#: Name of a config → its file.
+CONFIGS = {
+    path.stem: path
+    for path in sorted((ROOT / 'configs').rglob('*.py'))
+    if not any(part.startswith('_') for part in path.relative_to(ROOT / 'configs').parts)
+}
+REFUSED = {'dino_fasternet_l': 'this DINO cannot be exported completely, since its bbox_head is a DINOHead'}
+# Whose backbone divides an image into windows.
+FIXED = re.compile('swin')
+
+
+@pytest.mark.slow
+def test_every_config_has_a_graph_or_a_reason(monkeypatch):
+    """Whatever its weights are, so that no time is spent on random ones."""
+    for layer in (nn.Linear, nn.modules.conv._ConvNd):
+        monkeypatch.setattr(layer, 'reset_parameters', lambda self: None)
+    for name, path in CONFIGS.items():
+        cfg, model = build_model(path)
+        if name in REFUSED:
+            with pytest.raises(UserError, match=REFUSED[name]):
+                complete_graph(model, padding(cfg))
+        else:
+            assert complete_graph(model, padding(cfg)).num_classes > 1, name
+
+
+@pytest.mark.parametrize('language', ['', '.zh'])
+def test_the_guide_names_what_is_refused_or_of_a_fixed_size(language):
+    """And nothing else: its table has a row for each such config."""
+    page = (ROOT / f'docs/deploy{language}.md').read_text()
+    rows = re.findall(r'^\| ((?:`\w+`(?:, |、)?)+) \| [^|]+ \|$', page, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r'`(\w+)`', row)} & set(CONFIGS)
+    assert named == {name for name in CONFIGS if name in REFUSED or FIXED.search(name)}
+
+
+@pytest.mark.exports
+@pytest.mark.parametrize('name', CONFIGS)
+@torch.no_grad()
+def test_every_config_is_exported(name, tmp_path):
+    """With weights that find objects of several classes. The export compares it, and two runtimes at another size."""
+    shape = (96, 160) if FIXED.search(name) else None
+    if name in REFUSED:
+        with pytest.raises(UserError, match=REFUSED[name]):
+            export_onnx(CONFIGS[name], tmp_path / 'a.onnx')
+        return
+    model = build_small(CONFIGS[name])
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'a.pth')
+    if shape:
+        with pytest.raises(UserError, match=r'for images of any size .* --shape HEIGHT WIDTH'):
+            export_onnx(CONFIGS[name], tmp_path / 'a.onnx')
+    file = export_onnx(CONFIGS[name], tmp_path / 'a.onnx', checkpoint=str(tmp_path / 'a.pth'), shape=shape)
+    graph = complete_graph(model, padding(build_model(CONFIGS[name])[0]))
+    pixels = skimage.transform.resize(skimage.data.chelsea(), shape or (135, 210), preserve_range=True)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    expected = graph.predict(image)
+    assert len(expected[0]) > 2 or graph.task == 'classification'
+    session = onnxruntime.InferenceSession(file.path, providers=['CPUExecutionProvider'])
+    graph.check(session.run(None, {'image': image.numpy()}), expected, 'fp32')
+    core = openvino_core()
+    compiled = core.compile_model(core.read_model(str(file.path)), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    graph.check(list(compiled(image.numpy()).values()), expected, 'fp32')
