@@ -8,6 +8,7 @@ import torch
 from helpers.project import ROOT, succeed
 from mmengine.analysis import FlopAnalyzer
 
+from mmfasternet.benchmark.measure import complexity
 from mmfasternet.benchmark.measure.complexity import count_classifier, count_complexity, count_forward
 from mmfasternet.benchmark.published.rows import ROWS, find_row
 from mmfasternet.benchmark.records import Records
@@ -84,6 +85,15 @@ def test_parts_of_a_detector_as_mmengine_counts(name):
         analyzer = FlopAnalyzer(module, (inputs[part],))
         theirs = analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
         assert parts[part]['flops_full'] == pytest.approx(theirs, rel=1e-3), part
+
+
+def test_rtmdet_ins_counts_the_masks_of_100_objects(monkeypatch):
+    head = count_complexity(DETECTION / 'rtmdet_ins_fasternet_t0.py', 64, 96)['parts']['head']
+    monkeypatch.setattr(complexity, 'FIXED_ROIS', 0)
+    without = count_complexity(DETECTION / 'rtmdet_ins_fasternet_t0.py', 64, 96)['parts']['head']
+    # Three layers at each place of the first map: 8 prototypes and 2 coordinates to 8 channels, to 8, to 1.
+    assert head['flops_full'] - without['flops_full'] == 100 * (64 // 8) * (96 // 8) * (10 * 8 + 8 * 8 + 8)
+    assert head['params'] == without['params']
 
 
 def test_a_cascade_counts_every_stage():

@@ -20,8 +20,8 @@ from mmfasternet.benchmark.engines.measure import ENGINES, Plan, build_models, m
 from mmfasternet.benchmark.engines.profile import profile_parts
 from mmfasternet.benchmark.engines.report import engines_page, speedups, write_engines
 from mmfasternet.benchmark.measure import backends, memory
-from mmfasternet.benchmark.measure.backends import openvino_core
 from mmfasternet.benchmark.measure.memory import live_bytes
+from mmfasternet.benchmark.measure.openvino_core import openvino_core
 from mmfasternet.benchmark.records import Records
 from mmfasternet.errors import UserError
 
@@ -178,6 +178,27 @@ def test_tables_and_plot(measured, tmp_path):
     assert written['engines.png'].read_bytes().startswith(b'\x89PNG')
 
 
+def test_another_machine_beside_the_first(tmp_path):
+    first = Records.read(ROOT / 'docs/results/engines/records.json')
+    one_cell = [
+        dict(record, median_ms=dict(timm=90.0, reference=60.0).get(record['contender'], 40.0), flags=[])
+        for record in first.records[: len(ENGINES)]
+    ]
+    machine = dict(first.machine, cpu='A <b>slower</b> CPU', instructions=['avx2'])
+    second = Records(machine, tmp_path / 'another/records.json', one_cell)
+    second.save()
+    text = write_engines(first, tmp_path)['engines.md'].read_text()
+    (machines,) = [rows for rows in tables(text) if len(rows[0]) == 3 and 'avx2' in rows[0][2]]
+    assert '<b>' not in machines[0][2] and len(machines) == 2 + 12
+    (cell,) = speedups(second)
+    assert [row for row in machines if row[2]][1:] == [
+        [cell.title, machines[1][1], '1.50'],
+        ['geometric mean', '**1.27**', '**1.50**'],
+    ]
+    # The first cell's two bases are flagged on the first machine.
+    assert machines[1][1] == '1.18 \\*'
+
+
 @pytest.mark.slow
 def test_a_machine_without_an_engine_is_measured_and_drawn_without_it(monkeypatch, tmp_path, capfd):
     """OpenVINO computes in fp32 when a CPU lacks bf16: no latency says that it was bf16, also in the next cell."""
@@ -221,9 +242,9 @@ def test_live_bytes_counts_what_backward_needs():
 
 def test_committed_figures_are_those_of_the_records(tmp_path):
     folder = ROOT / 'docs/results/engines'
-    shutil.copy(folder / 'records.json', tmp_path)
-    page = engines_page(Records.read(tmp_path / 'records.json'))
-    assert tables((folder / 'engines.md').read_text()) == tables(page)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    page = write_engines(Records.read(tmp_path / 'records.json'), tmp_path)['engines.md']
+    assert tables((folder / 'engines.md').read_text()) == tables(page.read_text())
 
 
 def test_an_interrupted_run_is_drawn_as_far_as_it_is_complete(tmp_path):

@@ -1,9 +1,9 @@
 """The page in a browser: `pytest -m page`."""
 
-import shutil
 from dataclasses import dataclass, field
 
 import pytest
+from helpers.browser import open_chromium
 from helpers.made_up import CPU, ap, latency, two_machines
 
 from mmfasternet.benchmark.comparison.collect import collect, pareto_front
@@ -64,15 +64,8 @@ def index(records, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which('chromium')
-    if chromium is None:
-        pytest.fail('chromium is missing: apt-get install chromium', pytrace=False)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

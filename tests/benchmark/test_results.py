@@ -1,10 +1,13 @@
 """The results in docs/ are what their records say."""
 
 import re
+from pathlib import Path
 from statistics import mean
 
+import pytest
 from helpers.project import ROOT
 
+from mmfasternet.benchmark.artifacts.report import latest_run
 from mmfasternet.benchmark.records import Records
 
 DETECTORS = ROOT / 'docs/results/detectors'
@@ -15,6 +18,8 @@ STARTS = {
     'the classifier': 'mask_rcnn_fasternet_t0_shapes_pretrained',
 }
 CURVES = ('box_ap', 'mask_ap')
+# Detectors that were trained under one budget, as their configs are called.
+NAMES = ('mask_rcnn', 'rtmdet_ins')
 
 
 def test_page_of_the_detectors_has_the_ap_of_the_record():
@@ -73,3 +78,63 @@ def test_round_trip_is_drawn_from_the_records_of_two_seeds():
             assert len({epoch for kind in curves for epoch, _ in kind}) == 1
             cells.append(' / '.join(f'{mean(ap for _, ap in kind):.1f}' for kind in curves))
         assert f'| {start} | {" | ".join(cells)} |' in page
+
+
+@pytest.mark.parametrize('page', ['own_data.md', 'own_data.zh.md'])
+def test_own_data_is_as_recorded(page):
+    """Each was run within its budget of twenty minutes."""
+    text = (ROOT / 'docs' / page).read_text()
+    rows = [line for line in text.splitlines() if line.startswith('| [')]
+    paths = sorted((ROOT / 'docs/results/own_data').glob('*.json'))
+    assert len(rows) == len(paths) == 3
+    for path in paths:
+        (record,) = Records.read(path).of_kind('demo')
+        figures = record['figures']
+        minutes = sum(value for key, value in figures.items() if key.endswith('_s')) / 60
+        assert record['label'] == path.stem and not record['commit'].endswith('+') and minutes < 20
+        (row,) = [row for row in rows if row.lower().startswith(f'| [{path.stem}]')]
+        shown = [
+            f'{figures[key]:.3f}' if key in figures else '–' for key in ('box_ap', 'box_ap50', 'mask_ap', 'mask_ap50')
+        ]
+        assert row.endswith(f'| {" | ".join(shown)} | {minutes:.1f} |')
+        if path.stem == 'bccd':
+            assert figures['box_ap50'] >= 0.8
+
+
+@pytest.mark.parametrize('page', ['detectors.md', 'detectors.zh.md'])
+@pytest.mark.parametrize('data', ['shapes', 'animals'])
+def test_detectors_under_one_budget_are_as_recorded(page, data):
+    """Of each detector the exported file, which took turns with the others."""
+    records = latest_run(Records.read(DETECTORS.parent / f'realtime/{data}.json'))
+    assert records and not any(record['commit'].endswith('+') for record in records)
+    found = {}
+    for record in records:
+        name, seed = record['file'].removesuffix('.onnx').split('_seed_')
+        found.setdefault(name, {})[int(seed)] = record
+    lines = (ROOT / 'docs' / page).read_text().splitlines()
+    detectors = {f'{detector}_fasternet_t0_{data}{"_short" * (data == "shapes")}' for detector in NAMES}
+    assert detectors <= set(found)
+    for name, seeds in found.items():
+        ordered = [seeds[seed] for seed in sorted(seeds)]
+        cells = [' / '.join(f'{record[key]:.1f}' for record in ordered) for key in ('box_ap', 'mask_ap')]
+        # A flagged latency is no figure.
+        cells.append(' / '.join('–' if record['flags'] else f'{record["median_ms"]:.1f}' for record in ordered))
+        (line,) = [line for line in lines if line.startswith('|') and f'`{name}`' in line]
+        assert line.endswith(f'| {" | ".join(cells)} |')
+
+
+def test_share_of_the_backbone_is_as_recorded():
+    counts = {}
+    for path in DETECTORS.parent.glob('*/records.json'):
+        for record in Records.read(path).of_kind('complexity'):
+            if record['shape'] == [800, 1280]:
+                counts[Path(record['config']).stem] = record
+    pages = [(ROOT / 'docs' / page).read_text() for page in ('detectors.md', 'detectors.zh.md')]
+    for arch in ('s', 't2', 't1', 't0'):
+        found = [counts[f'{detector}_fasternet_{arch}'] for detector in ('mask_rcnn', 'rtmdet', 'rtmdet_ins')]
+        giga = [f'{count["flops_full"] / 1e9:.0f} G' for count in found]
+        shares = [f'{count["parts"]["backbone"]["flops_full"] / count["flops_full"]:.0%}' for count in found]
+        english = ' | '.join(f'{share} of {all}' for share, all in zip(shares, giga, strict=True))
+        chinese = ' | '.join(f'{all} 的 {share}' for share, all in zip(shares, giga, strict=True))
+        for page, cells in zip(pages, (english, chinese), strict=True):
+            assert f'| {arch.upper()} | {cells} |' in page

@@ -19,6 +19,7 @@ def two_images(with_masks: bool = True) -> dict:
     samples = []
     for _ in range(2):
         sample = DetDataSample(metainfo=dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0)))
-        sample.gt_instances = objects
+        # RTMDet-Ins turns the masks of each into a tensor.
+        sample.gt_instances = objects.clone()
         samples.append(sample)
     return dict(inputs=list(torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8)), data_samples=samples)

@@ -21,18 +21,20 @@ FLOORS = (
     ('tools',),
     ('mmfasternet.benchmark.gpu',),
     ('mmfasternet.benchmark.paper',),
-    ('mmfasternet.benchmark.comparison', 'mmfasternet.benchmark.engines'),
+    ('mmfasternet.benchmark.comparison', 'mmfasternet.benchmark.engines', 'mmfasternet.benchmark.artifacts'),
     ('mmfasternet.benchmark.report',),
     ('mmfasternet.benchmark.measure',),
     ('mmfasternet.benchmark.published', 'mmfasternet.benchmark.records'),
     ('mmfasternet.benchmark',),
     ('mmfasternet.deploy',),
     ('mmfasternet.engine',),
+    ('mmfasternet.predictions', 'mmfasternet.reports'),
     ('mmfasternet',),
     ('mmfasternet.datasets', 'mmfasternet.models'),
     ('mmfasternet.weights',),
-    ('mmfasternet.files', 'mmfasternet.locks'),
+    ('mmfasternet.cores', 'mmfasternet.files', 'mmfasternet.locks'),
     ('mmfasternet.errors', 'mmfasternet.version'),
+    ('mmfasternet_light',),
 )
 # These hold rooms: they are one themselves as far as their __init__ goes.
 HALLS = ('mmfasternet', 'mmfasternet.benchmark')

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[2]
+#: Whether this torch can export complete models.
+EXPORTS = torch.__version__ >= (2, 9)
 
 
 def run_tool(*command: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:

@@ -15,7 +15,7 @@ _SECTIONS = {
     'Other backbones with Mask R-CNN on COCO': 'configs/baselines/',
     'Semantic segmentation': 'configs/segmentation/',
     'Classifiers on ImageNet': 'configs/classification/',
-    'On generated images': 'configs/demo/',
+    'On generated images and small data': 'configs/demo/',
 }
 
 _PAGE = """# Model zoo
@@ -24,7 +24,8 @@ Generated from records by `tools/benchmark/model_zoo.py`; do not edit.
 
 Parameters and FLOPs of every config. Parameters are the trainable ones. FLOPs are multiply-adds for one image of the
 given size: every convolution, matrix product and norm, with 1000 proposals for the box head and 100 RoIs for the mask
-head (in a cascade, at each of its three stages), without the interpolation in RoIAlign and deformable attention.
+head (in a cascade, at each of its three stages) or 100 objects for the masks of RTMDet-Ins, without the interpolation
+in RoIAlign and deformable attention.
 [How complexity is counted](compare.md#how-complexity-is-counted) has the details, and how the FasterNet paper counts.
 An auxiliary head runs in training only, so it adds parameters and no FLOPs.
 

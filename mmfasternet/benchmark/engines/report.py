@@ -1,6 +1,6 @@
 """FasterNet in every engine as a page and a plot, from its records."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from statistics import geometric_mean
@@ -21,6 +21,7 @@ __all__ = ['draw_engines', 'engines_page', 'speedups', 'write_engines']
 
 _BASES = ('timm', 'reference')
 _OURS = 'optimized'
+_FLAGGED = ' \\*'
 # In place of a table, where a run was interrupted before it.
 _MISSING = 'Not measured yet.'
 
@@ -44,7 +45,7 @@ side.
 
 {others}
 
-## Latency in ms
+{machines}## Latency in ms
 
 {latencies}
 
@@ -66,6 +67,15 @@ in multiply-adds per second (GMAC/s).
 {training}
 """
 
+_MACHINES = """## The optimized backbone on other machines
+
+The same multiple for the optimized backbone, on each machine that was measured. An empty cell was not measured. \\*: a
+figure that it is made of is flagged.
+
+{table}
+
+"""
+
 
 def speedups(records: Records) -> dict[Cell, dict[str, float]]:
     """How many times as fast as the faster of timm and the reference path each engine is."""
@@ -76,13 +86,12 @@ def speedups(records: Records) -> dict[Cell, dict[str, float]]:
     return ratios
 
 
-def engines_page(records: Records) -> str:
-    """The page of the benchmark."""
+def engines_page(records: Records, others: Sequence[Records] = ()) -> str:
+    """The page of the benchmark on one machine, with the optimized backbone's speed on others beside it."""
     records = escape_records(records)
     cells, ratios, engines = _cells(records), speedups(records), _present(records)
     labels, fp32 = [engine.label for engine in engines], _labels(engines, 'fp32')
     means = {label: geometric_mean(row[label] for row in ratios.values()) for label in labels}
-    machine = records.machine
     flagged = [
         (cell.title, [f'{label} ({"; ".join(record["flags"])})' for label, record in row.items() if record['flags']])
         for cell, row in cells.items()
@@ -96,12 +105,13 @@ def engines_page(records: Records) -> str:
     ]
     return _PAGE.format(
         verdict=bullets(_verdict(cells, fp32)),
-        machine=', '.join([machine['cpu'], f'{machine["cores"]} cores', *machine.get('instructions', [])]),
+        machine=_machine(records),
         dates=dates(records.records),
         commits=commits(records.records),
-        packages=', '.join(f'{name} {version}' for name, version in machine['packages'].items()),
+        packages=', '.join(f'{name} {version}' for name, version in records.machine['packages'].items()),
         ratios=table(['', *labels], speeds),
         others=bullets(_other_precisions(cells, engines, records)),
+        machines=_machines_table([records, *map(escape_records, others)]) if others else '',
         latencies=table(['', *labels], latencies),
         flags=bullets(f'\\* {title}: {", ".join(reasons)}' for title, reasons in flagged if reasons),
         shares=table(['', 'peak (GMAC/s)', *fp32], shares),
@@ -141,7 +151,8 @@ def write_engines(records: Records, out_dir: str | Path) -> dict[str, Path]:
 
     Args:
         records: Of latencies, profiles and training, from :func:`~mmfasternet.benchmark.engines.measure.measure_all`.
-        out_dir: Folder, made if it is missing.
+        out_dir: Folder, made if it is missing. Records in folders within it are those of other machines, which the
+            page shows beside these.
 
     Returns:
         Name → path of engines.md and engines.png.
@@ -151,7 +162,8 @@ def write_engines(records: Records, out_dir: str | Path) -> dict[str, Path]:
     """
     if not _cells(records):
         raise UserError(f'nothing to draw in {out_dir} yet: no cell is complete; run without --report-only first')
-    files = {'engines.md': engines_page(records).encode(), 'engines.png': encode(draw_engines(records))}
+    others = [Records.read(path) for path in sorted(Path(out_dir).glob('*/records.json'))]
+    files = {'engines.md': engines_page(records, others).encode(), 'engines.png': encode(draw_engines(records))}
     return {name: write_file(Path(out_dir, name), content) for name, content in files.items()}
 
 
@@ -163,6 +175,27 @@ def _cells(records: Records) -> dict[Cell, dict[str, dict]]:
             cells.setdefault(_cell_of(record), {})[record['contender']] = record
     labels = {engine.label for engine in _present(records)}
     return {cell: row for cell, row in cells.items() if row.keys() >= labels}
+
+
+def _machine(records: Records) -> str:
+    machine = records.machine
+    return ', '.join([machine['cpu'], f'{machine["cores"]} cores', *machine.get('instructions', [])])
+
+
+def _machines_table(machines: Sequence[Records]) -> str:
+    """The optimized backbone's speed: a line for each cell, a column for each machine."""
+    found = [(_cells(records), speedups(records)) for records in machines]
+
+    def speed(cell: Cell, cells: dict[Cell, dict[str, dict]], ratios: dict[Cell, dict[str, float]]) -> str:
+        if cell not in ratios:
+            return ''
+        is_flagged = any(cells[cell][label]['flags'] for label in (*_BASES, _OURS))
+        return f'{ratios[cell][_OURS]:.2f}{_FLAGGED if is_flagged else ""}'
+
+    rows = [[cell.title, *(speed(cell, *machine) for machine in found)] for cell in found[0][0]]
+    means = [geometric_mean(row[_OURS] for row in ratios.values()) for _, ratios in found]
+    rows.append(['geometric mean', *(f'**{mean:.2f}**' for mean in means)])
+    return _MACHINES.format(table=table(['', *map(_machine, machines)], rows))
 
 
 def _present(records: Records) -> list[Engine]:

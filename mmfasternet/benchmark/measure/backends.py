@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from mmfasternet.deploy.graphs import capture
 from mmfasternet.errors import UserError
 
 from .gpu import is_gpu, one_size, synchronize
+from .openvino_core import openvino_core
 from .precision import (
     PRECISIONS,
     LackingError,
@@ -39,7 +38,6 @@ __all__ = [
     'backend_forward',
     'check_backend',
     'exported',
-    'openvino_core',
     'running',
 ]
 
@@ -245,7 +243,7 @@ def exported(backbone: nn.Module) -> bytes:
     # Imported here, since the other backends need no ONNX.
     from mmfasternet.deploy.export import to_onnx
 
-    return to_onnx(copy.deepcopy(backbone).cpu(), 'backbone', ()).SerializeToString()
+    return to_onnx(copy.deepcopy(backbone).cpu()).SerializeToString()
 
 
 def _in_onnxruntime(
@@ -289,30 +287,6 @@ def _in_onnxruntime(
         found = onnxruntime_precision(session.end_profiling(), provider)
         # Whether a GPU computed float32 in TF32 shows in the difference alone.
         return forward, None if found == 'fp32' and image.is_cuda else found
-
-
-@cache
-def openvino_core() -> Any:
-    """OpenVINO's ``Core``, one for the process.
-
-    On CPUs with AMX, each gives the process a stack for its signals. Where several end, OpenVINO 2026.4 leaves one that
-    is unmapped: the next signal, such as that of Ctrl-C or of a child that ends, is then a segmentation fault.
-
-    Returns:
-        The core.
-
-    Raises:
-        UserError: If OpenVINO is not installed.
-
-    Example:
-        >>> openvino_core().available_devices
-        ['CPU'...]
-    """
-    try:
-        import openvino
-    except ImportError as error:
-        raise UserError('backend openvino needs it: pip install openvino') from error
-    return openvino.Core()
 
 
 def _in_openvino(model: bytes, image: Tensor, threads: int, precision: str) -> tuple[_Forward, str]:

@@ -1,7 +1,8 @@
 """Parameters, multiply-adds and activations of a model, by part, without weights, data or a GPU.
 
 Two conventions stand side by side. *Full* counts every operator of the detector that multiplies and adds, for 1000
-proposals in the box head and 100 RoIs in the mask head, but not the interpolation of RoIAlign and deformable attention.
+proposals in the box head and 100 RoIs in the mask head, or the masks of 100 objects in RTMDet-Ins, but not the
+interpolation of RoIAlign and deformable attention.
 *Paper* counts as Table 4 of the FasterNet paper does, without the mask predictor (the last deconvolution and 1×1
 convolution) and without the products of attention, of which both factors are activations. Norms count as in mmengine's
 ``FlopAnalyzer``: 2 for each element of a BN, 5 of an LN or GN. For classifiers, Table 3 of the paper counts so too;
@@ -186,7 +187,17 @@ def _count_two_stages(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[
 
 
 def _count_one_stage(model: nn.Module, pyramid: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:
-    return dict(head=_count_part(model.bbox_head.to('meta'), pyramid))
+    head = model.bbox_head.to('meta')
+
+    def forward(maps: Sequence[Tensor]) -> None:
+        outputs = head(maps)
+        if hasattr(head, 'num_gen_params'):
+            # RTMDet-Ins convolves the mask features by weights that it predicts for each object.
+            features = outputs[-1][0]
+            weights, priors = (features.new_empty(FIXED_ROIS, columns) for columns in (head.num_gen_params, 4))
+            head._mask_predict_by_feat_single(features, weights, priors)
+
+    return dict(head=_count_part(head, pyramid, forward))
 
 
 def _count_segmentor(model: nn.Module, maps: Sequence[Tensor], shape: tuple[int, int]) -> dict[str, dict]:

@@ -144,15 +144,14 @@ def autocast(precision: str, device: str) -> AbstractContextManager:
     return context
 
 
-def openvino_precision(compiled: Any) -> str:
-    """What a compiled model of OpenVINO computes most of its convolutions and matrix products in."""
+def openvino_precision(compiled: Any) -> str | None:
+    """What a compiled model of OpenVINO computes most of its convolutions and matrix products in; None without any."""
     found: Counter = Counter()
     for node in compiled.get_runtime_model().get_ordered_ops():
         facts = node.get_rt_info()
         if facts['layerType'].astype(str) in ('Convolution', 'FullyConnected', 'MatMul'):
             found[facts['runtimePrecision'].astype(str)] += 1
-    ((name, _),) = found.most_common(1)
-    return _OPENVINO.get(name, name)
+    return next((_OPENVINO.get(name, name) for name, _ in found.most_common(1)), None)
 
 
 def onnxruntime_precision(profile: str | Path, provider: str) -> str | None:

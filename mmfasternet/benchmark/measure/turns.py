@@ -22,8 +22,10 @@ from .gpu import is_gpu, peak_mib, stream_times, synchronize
 from .precision import exact_fp32
 
 __all__ = [
+    'MAX_SPREAD',
     'Clock',
     'Contender',
+    'disturbances',
     'is_tie',
     'one_message',
     'progress_bar',
@@ -38,8 +40,8 @@ __all__ = [
 
 _Key = TypeVar('_Key')
 
-# Share of the median by which the quartiles may differ, and share of its highest value by which the clock may fall.
-_MAX_SPREAD = 0.1
+#: Share of the median by which the quartiles may differ, and share of its highest value by which the clock may fall.
+MAX_SPREAD = 0.1
 # Load by other programs, in threads, that is not flagged.
 _MAX_FOREIGN_LOAD = 0.5
 # Load by other programs, in threads for each core, that leaves none to launch a GPU's work; more is flagged.
@@ -241,9 +243,9 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
     times = np.concatenate([turn['times_ms'] for turn in rounds])
     low, median, high, p90 = (round(float(value), 4) for value in np.percentile(times, (25, 50, 75, 90)))
     flags = []
-    if high - low > _MAX_SPREAD * median:
+    if high - low > MAX_SPREAD * median:
         flags.append(f'the quartiles lie {(high - low) / median:.0%} of the median apart: something disturbed it')
-    flags += _disturbances(rounds, device, busy_threads)
+    flags += disturbances(rounds, device, busy_threads)
     in_a_row = [value for turn in rounds for value in turn.get('stream_ms', [])]
     stream = dict(stream_ms=round(float(np.median(in_a_row)), 5)) if in_a_row else {}
     return dict(
@@ -258,8 +260,21 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
     )
 
 
-def _disturbances(rounds: list[dict], device: str, busy_threads: int) -> Iterator[str]:
-    """What else the machine did, as far as it shows in its load and in the clock."""
+def disturbances(rounds: list[dict], device: str, busy_threads: int) -> Iterator[str]:
+    """What else the machine did, as far as it shows in its load and in the clock.
+
+    Args:
+        rounds: What :func:`take_turn` returned.
+        device: Where they ran.
+        busy_threads: Threads that this program itself keeps busy before and during the rounds.
+
+    Yields:
+        Reasons to measure again.
+
+    Example:
+        >>> list(disturbances([dict(load_average=3.0, clock_mhz=None)], 'cpu', busy_threads=2))
+        ['the load average was 1.0 above the threads in use: something else ran']
+    """
     load = max(turn['load_average'] for turn in rounds)
     if is_gpu(device):
         if load > _MAX_LOAD_PER_CORE * (os.cpu_count() or 1):
@@ -267,19 +282,20 @@ def _disturbances(rounds: list[dict], device: str, busy_threads: int) -> Iterato
     elif load - busy_threads > _MAX_FOREIGN_LOAD:
         yield f'the load average was {load - busy_threads:.1f} above the threads in use: something else ran'
     clocks = [turn['clock_mhz'] for turn in rounds if turn['clock_mhz']]
-    if clocks and min(clocks) < (1 - _MAX_SPREAD) * max(clocks):
+    if clocks and min(clocks) < (1 - MAX_SPREAD) * max(clocks):
         yield f'the clock went from {max(clocks):.0f} down to {min(clocks):.0f} MHz'
     held_back = {reason for turn in rounds for reason in turn.get('throttled', [])} & DISTURBING
     if held_back:
         yield f"the GPU's clock was held back: {', '.join(sorted(held_back))}"
 
 
-def is_tie(figures: dict, others: dict) -> bool:
+def is_tie(figures: dict, others: dict, spread: str = 'quartiles_ms') -> bool:
     """Whether two latencies leave open which is the shorter: medians within 5 %, or quartiles that overlap.
 
     Args:
         figures: With ``median_ms`` and ``quartiles_ms``, see docs/records.md.
         others: The same.
+        spread: What must not overlap, such as ``interval_ms`` of artifacts. Defaults to 'quartiles_ms'.
 
     Returns:
         Whether neither is called faster.
@@ -288,7 +304,7 @@ def is_tie(figures: dict, others: dict) -> bool:
         >>> is_tie(dict(median_ms=1.0, quartiles_ms=[0.9, 1.1]), dict(median_ms=2.0, quartiles_ms=[1.8, 2.2]))
         False
     """
-    (low, high), (other_low, other_high) = figures['quartiles_ms'], others['quartiles_ms']
+    (low, high), (other_low, other_high) = figures[spread], others[spread]
     medians = figures['median_ms'], others['median_ms']
     return max(medians) - min(medians) <= _TIE * max(medians) or (low <= other_high and other_low <= high)
 

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import torch
 
+from mmfasternet.cores import usable_cores
+
 from .gpu import gpu_facts
 from .private import without_secrets
 
 __all__ = ['describe_machine', 'machine_id', 'provenance']
 
+_CPUS, _BOARD = Path('/proc/cpuinfo'), Path('/proc/device-tree/model')
 _PACKAGES = ('torch', 'torchvision', 'triton', 'numpy', 'timm')
 # Each line is one package, by its names in the package sets.
 _TWINS = (
@@ -67,7 +70,7 @@ def describe_machine(device: str = 'cpu') -> dict:
         device=device,
         device_name=name,
         cpu=cpu,
-        cores=_cores(),
+        cores=usable_cores(),
         instructions=_instructions(),
         memory_gb=round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
         system=f'{platform.system()} {platform.machine()}',
@@ -101,16 +104,20 @@ def provenance() -> dict:
 
 def _cpu_name() -> str:
     try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        lines = _CPUS.read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.machine()
+    return names[0] if names else _board_name() or platform.machine()
 
 
-def _cores() -> int:
-    """Those that this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+def _board_name() -> str | None:
+    """What a board calls itself, whose CPUs have no name: such as 'Raspberry Pi 5 Model B Rev 1.0'."""
+    try:
+        # The firmware's text ends in a zero.
+        return _BOARD.read_text(errors='replace').rstrip('\0').strip()[:200] or None
+    except OSError:
+        return None
 
 
 def _instructions() -> list[str]:

@@ -63,6 +63,9 @@ _COUNT = _Check('an integer, 0 or more', _is_count)
 _POSITIVE = _Check('a number above 0', _is_positive)
 _POSITIVE_OR_MISSING = _Check('a number above 0, or missing', lambda value: value is None or _is_positive(value))
 _PERCENT = _Check('percent points from 0 to 100', lambda value: _is_number(value) and 0 <= value <= 100)
+_PERCENT_OR_MISSING = _Check(
+    'percent points from 0 to 100, or missing', lambda value: value is None or _PERCENT.holds(value)
+)
 _PERCENTS = _Check(
     'two of percent points, or missing',
     lambda value: value is None or _is_list(value, 2, lambda item: _is_number(item) and 0 <= item <= 100),
@@ -76,6 +79,15 @@ _SHAPE_OR_MISSING = _Check('height and width, or missing', lambda value: value i
 _CURVES = _Check('an object of lists of pairs of numbers, or missing', lambda value: value is None or _is_curves(value))
 _PARTS = _Check('an object of objects of numbers, or missing', lambda value: value is None or _is_parts(value))
 _QUARTILES = _Check('two numbers above 0', lambda value: _is_list(value, 2, _is_positive))
+_POSITIVES_OR_MISSING = _Check(
+    'numbers above 0, or missing', lambda value: value is None or _is_list(value, None, _is_positive)
+)
+_INTERVAL_OR_MISSING = _Check(
+    'two numbers above 0, or missing', lambda value: value is None or _is_list(value, 2, _is_positive)
+)
+_TEXTS_OR_MISSING = _Check(
+    'a list of texts, or missing', lambda value: value is None or _is_list(value, None, _is_text)
+)
 _TEXTS = _Check('a list of texts', lambda value: _is_list(value, None, _is_text))
 _OBJECT = _Check('an object', lambda value: isinstance(value, dict))
 _FILLED = _Check('an object that is not empty', lambda value: isinstance(value, dict) and value != {})
@@ -350,10 +362,71 @@ KINDS = {
         ),
         ('contender', 'threads'),
     ),
-    'lacking': _Kind(
-        'What `make engines` leaves out on this machine.',
+    'artifact': _Kind(
+        "A detector's file in a runtime: `make artifacts`. A part that is not measured yet is missing.",
         (
-            _Field('contender precision', '', 'the engine, and what it would compute in', _TEXT),
+            _Field(
+                'file sha256',
+                '',
+                'its name and its digest; several digests of a model in several files',
+                _TEXT,
+            ),
+            _Field('size_bytes', 'bytes', 'of the file, with what lies beside it', _POSITIVE),
+            _Field(
+                'runtime version',
+                '',
+                'what ran it, such as `OpenVINO bf16`, and its version. `PyTorch`: the checkpoint, the reference',
+                _TEXT,
+            ),
+            _Field('dataset data_images', ', 1', 'the annotations, and how many of their images have the AP'),
+            _Field('threads', '1', 'of the runtime; in the throughput also images at once', _COUNT),
+            _Field(
+                'box_ap mask_ap', 'percent points', "COCO's, by pycocotools; null without masks", _PERCENT_OR_MISSING
+            ),
+            _Field(
+                'start_s',
+                's',
+                'in a process of its own: from loading the runtime to the objects in the first image, the median of '
+                '`starts_s`',
+                _POSITIVE_OR_MISSING,
+            ),
+            _Field('starts_s', 's', 'of each process', _POSITIVES_OR_MISSING),
+            _Field(
+                'peak_mib',
+                'MiB',
+                'the most memory that this process held, until the largest image; null where the system does not say '
+                'it',
+                _POSITIVE_OR_MISSING,
+            ),
+            _Field(
+                'median_ms p95_ms',
+                'ms',
+                'of an image, from decoded pixels in memory to boxes and masks in its own pixels, with resizing',
+                _POSITIVE_OR_MISSING,
+            ),
+            _Field('interval_ms', 'ms', 'of the median: 95 %, by a bootstrap over the images', _INTERVAL_OR_MISSING),
+            _Field('images', '1', 'distinct images that the latency is taken on', _COUNT_OR_MISSING),
+            _Field(
+                'throughput',
+                'images/s',
+                'with as many images at once as threads: the median of the turns',
+                _POSITIVE_OR_MISSING,
+            ),
+            _Field(
+                'rounds',
+                '',
+                'per turn as of latencies: `times_ms`, two passes over some images; and `parallel_s`, seconds of one '
+                'pass with images at once',
+            ),
+            _Field('flags', '', 'as of latencies', _TEXTS_OR_MISSING),
+            _Field('run', '', 'equal for artifacts that took turns; others are not compared', _TEXT_OR_MISSING),
+        ),
+        ('sha256', 'runtime', 'version', 'dataset', 'data_images', 'threads'),
+    ),
+    'lacking': _Kind(
+        'What `make engines` or `make artifacts` leaves out on this machine.',
+        (
+            _Field('contender precision', '', 'the engine or runtime, and what it would compute in', _TEXT),
             _Field('reason', '', 'what the machine lacks', _TEXT),
         ),
         ('contender',),
@@ -368,7 +441,7 @@ KINDS = {
         ('experiment', 'settings'),
     ),
     'demo': _Kind(
-        'The outcome of `make demo` or `make demo-seg`.',
+        'The outcome of `make demo`, `make demo-seg` or `own_data --train`.',
         (_Field('figures', '', 'metrics from 0 to 1, and the seconds of each part', _FILLED),),
         (),
     ),

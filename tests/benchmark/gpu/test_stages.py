@@ -153,6 +153,7 @@ def test_the_plan_answers_what_it_should():
     assert order.index('smoke') < order.index('latency') < order.index('comparison') < order.index('demo')
 
 
+@pytest.mark.slow
 def test_the_tool_rehearses_a_stage_on_the_cpu(mistake_of, tmp_path):
     tool = ROOT / 'tools/benchmark/gpu.py'
     done = succeed(tool, '--device', 'cpu', '--quick', '--stages', 'env', 'smoke', '--out-dir', tmp_path)
