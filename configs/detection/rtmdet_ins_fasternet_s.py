@@ -1,0 +1,8 @@
+# RTMDet-Ins with FasterNet-S on COCO, 300 epochs: mmdet's rtmdet/rtmdet-ins_l_8xb32-300e_coco.py, whose CSPNeXt-L has
+# as many channels as FasterNet-S.
+_base_ = [
+    '../_base_/rtmdet_ins.py',
+    '../_base_/backbones/fasternet_s.py',
+    '../_base_/rtmdet_ins_300e.py',
+]
+model = dict(backbone=_base_.backbone, neck=dict(in_channels=_base_.channels[1:]))
