@@ -13,16 +13,20 @@ QUICK ?=
 SEEDS ?= 1
 DATA ?= shapes
 
-# More arguments of compare's or compare-trained's tool.
+# More arguments of compare's, compare-trained's or artifacts' tool.
 ARGS ?=
 
 # Tests run side by side on all cores, at most four; a file's tests stay together, since they share what they build.
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
 
+# The detector of web-demo's page, a file that tools/export.py wrote.
+MODEL ?= detector.onnx
+
 # Which of the paper's experiments run, one after the other.
 EXPERIMENTS ?= operators saliency redundancy approximation ablation
 
-.PHONY: help env ops demo demo-seg test test-slow test-page test-guide compare compare-trained engines gpu paper docs lint
+.PHONY: help env ops demo demo-seg test test-slow test-page test-guide test-exports compare compare-trained engines \
+	artifacts gpu paper web-demo docs lint
 
 help:
 	@echo "make demo             train, test and draw a small Mask R-CNN with FasterNet on generated images"
@@ -31,11 +35,14 @@ help:
 	@echo "make test-slow        run the slow tests and the doctests: several processes, kills and resumes, engines, int8"
 	@echo "make test-page        test the HTML pages in Chromium, which must be installed"
 	@echo "make test-guide       run every command of the guide for your own data"
+	@echo "make test-exports     export every config, and compare the files with PyTorch in two runtimes"
 	@echo "make compare          latency against published AP: count, measure, draw (QUICK=1: minutes, small images)"
 	@echo "make compare-trained  latency against AP trained here: eight backbones, one budget (SEEDS=3, DATA=coco, QUICK=1)"
 	@echo "make engines          FasterNet in every engine beside timm's (QUICK=1: minutes, small images)"
+	@echo "make artifacts        the demo's detector as files in their runtimes: AP, latency, start, memory (QUICK=1: minutes)"
 	@echo "make gpu              FasterNet on one NVIDIA GPU, a quarter of an hour (QUICK=1: a rehearsal on the CPU, minutes)"
 	@echo "make paper            the paper's experiments, or some: EXPERIMENTS='saliency ablation' (QUICK=1: minutes)"
+	@echo "make web-demo         run an exported detector in a browser: MODEL=detector.onnx (needs npm)"
 	@echo "make docs             build the documentation as a site, site/index.html: a broken link or reference fails"
 	@echo "make lint             check the code's style"
 	@echo "make env              make the environment with what all of the others need (they make it themselves)"
@@ -74,6 +81,10 @@ test-guide:
 	$(MAKE_ENV) tests compare export
 	$(PYTHON_OF) -m pytest -m guide
 
+test-exports:
+	$(MAKE_ENV) tests compare export
+	$(PYTHON_OF) -m pytest $(SIDE_BY_SIDE) --dist load -m exports
+
 compare:
 	$(MAKE_ENV) compare
 	$(PYTHON_OF) tools/benchmark/compare.py $(if $(QUICK),--quick) $(ARGS)
@@ -86,6 +97,10 @@ engines:
 	$(MAKE_ENV) compare export
 	$(PYTHON_OF) tools/benchmark/engines.py $(if $(QUICK),--quick)
 
+artifacts:
+	$(MAKE_ENV) compare export
+	$(PYTHON_OF) tools/benchmark/artifact.py $(if $(QUICK),--quick) $(ARGS)
+
 gpu:
 	$(MAKE_ENV) compare
 	$(PYTHON_OF) tools/benchmark/gpu.py $(if $(QUICK),--device cpu --quick)
@@ -93,6 +108,10 @@ gpu:
 paper:
 	$(MAKE_ENV) compare
 	set -e; for name in $(EXPERIMENTS); do echo "paper: $$name"; $(PYTHON_OF) tools/paper/$$name.py $(if $(QUICK),--quick); done
+
+web-demo:
+	@docs/examples/web/build.sh "$(MODEL)" work_dirs/web_demo
+	python3 -m http.server --bind 127.0.0.1 --directory work_dirs/web_demo 8000
 
 docs:
 	$(MAKE_ENV) docs

@@ -56,12 +56,19 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmfasternet*']),
-    py_modules=['mmfasternet_cli'],
+    py_modules=['mmfasternet_cli', 'mmfasternet_light'],
     entry_points={'console_scripts': ['mmfasternet = mmfasternet_cli:main']},
-    package_data={'mmfasternet.benchmark.comparison': ['page.html'], 'mmfasternet.benchmark.published': ['*.csv']},
+    package_data={
+        'mmfasternet.benchmark.comparison': ['page.html'],
+        'mmfasternet.benchmark.published': ['*.csv'],
+        'mmfasternet.reports': ['page.html'],
+    },
     python_requires='>=3.10',
     # What both sets of OpenMMLab packages share; a set itself is an extra, since either would do.
-    install_requires=['matplotlib', 'numpy', 'pycocotools', 'rich', 'safetensors', 'torch'],
-    extras_require={name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests', 'compare', 'export')},
+    install_requires=['jinja2', 'matplotlib', 'numpy', 'pycocotools', 'rich', 'safetensors', 'torch'],
+    extras_require={
+        name: read_requirements(name)
+        for name in ('onedl', 'openmmlab', 'tests', 'compare', 'export', 'ncnn', 'executorch')
+    },
     cmdclass={'build': Build, 'build_py': BuildPy},
 )

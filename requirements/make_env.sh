@@ -113,6 +113,14 @@ add_extras() {
     for part in "${parts[@]}"; do add "$part"; done
 }
 
+# Many containers set PYTHONDONTWRITEBYTECODE: each start of a tool would compile all that it imports, for six seconds.
+compile_packages() {
+    [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || step 'compiling the packages, which Python is told not to do' compile_all
+}
+
+# Files for a newer Python don't compile.
+compile_all() { "$venv/bin/python" -m compileall -qq -j 0 "$venv/lib" || true; }
+
 is_complete() {
     local extra
     has_packages && has "$project" || return
@@ -131,4 +139,5 @@ if ! has "$project"; then
     sed -i "/^${PWD//\//\\/} /d" "$stamp"
     add "$project"
 fi
+compile_packages
 say "$venv stands after $((SECONDS - start)) s; what pip wrote is in $log"

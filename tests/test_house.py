@@ -13,9 +13,12 @@ from helpers.project import ROOT, run_tool, succeed
 FOLDERS = ('mmfasternet', 'tools', 'tests')
 # A module that needs one of these is passed over where it is not installed.
 OPTIONAL = (
+    'executorch',
     'mmdet',
     'mmseg',
     'mmpretrain',
+    'ncnn',
+    'pnnx',
     'timm',
     'plotly',
     'jinja2',
@@ -37,7 +40,7 @@ RULES = (
 
 
 def read_sources() -> dict[str, str]:
-    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py')] + [ROOT / 'mmfasternet_cli.py']
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py')] + [*ROOT.glob('mmfasternet_*.py')]
     return {path.relative_to(ROOT).as_posix(): path.read_text(encoding='utf-8') for path in paths}
 
 

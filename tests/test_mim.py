@@ -50,7 +50,14 @@ def checkout(tmp_path_factory):
     """A copy of the project whose tools do nothing, after a training run and a build that left configs behind."""
     checkout = tmp_path_factory.mktemp('mim') / 'checkout'
     checkout.mkdir()
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'model-index.yml', 'mmfasternet_cli.py'):
+    for name in (
+        'setup.py',
+        'pyproject.toml',
+        'README.md',
+        'model-index.yml',
+        'mmfasternet_cli.py',
+        'mmfasternet_light.py',
+    ):
         shutil.copy(ROOT / name, checkout)
     for name in ('requirements', 'mmfasternet', 'configs'):
         shutil.copytree(ROOT / name, checkout / name)

@@ -20,7 +20,7 @@ from mmfasternet.version import __version__
 
 PARTS = [
     *('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CITATION.cff', 'model-index.yml'),
-    *('requirements', 'mmfasternet_cli.py', 'mmfasternet', 'configs', 'tools', 'tests'),
+    *('requirements', 'mmfasternet_cli.py', 'mmfasternet_light.py', 'mmfasternet', 'configs', 'tools', 'tests'),
 ]
 PYTHONS = ['3.10', '3.11', '3.12', '3.13']
 
@@ -116,7 +116,7 @@ def test_version_is_said_once(wheel):
 
 def test_extras_are_the_requirement_files(wheel):
     required = [Requirement(line) for line in metadata(wheel).get_all('Requires-Dist')]
-    extras = ['compare', 'export', 'onedl', 'openmmlab', 'tests']
+    extras = ['compare', 'executorch', 'export', 'ncnn', 'onedl', 'openmmlab', 'tests']
     # setuptools of one set sorts them.
     assert sorted(metadata(wheel).get_all('Provides-Extra')) == extras
     for extra in extras:
@@ -156,6 +156,7 @@ case "$*" in
 *version_info*) echo {version} ;;
 '-m venv '*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
 '-m pip '*) echo "$*" >>{calls} ;;
+'-m compileall '*) echo "${{@: -1}}" >>{calls}.compiled ;;
 '- https://'*) exit {index} ;;
 esac
 """
@@ -207,6 +208,15 @@ def test_an_environment_takes_what_is_asked_for_and_no_more(tmp_path):
     assert 'venv stands' in (tmp_path / 'venv.log').read_text()
 
 
+def test_packages_are_compiled_once_where_python_is_told_not_to(tmp_path):
+    machine, compiled = FakeMachine(tmp_path), tmp_path / 'calls.compiled'
+    assert machine.make_env('onedl')[0] == 0 and not compiled.exists()
+    assert machine.make_env('onedl', 'tests', PYTHONDONTWRITEBYTECODE='1')[0] == 0
+    assert compiled.read_text() == f'{machine.venv}/lib\n'
+    assert machine.make_env('onedl', 'tests', PYTHONDONTWRITEBYTECODE='1') == (0, '', [])
+    assert compiled.read_text() == f'{machine.venv}/lib\n'
+
+
 def test_an_environment_of_another_set_is_made_anew(tmp_path):
     machine = FakeMachine(tmp_path, version='3.11')
     assert machine.make_env('onedl')[0] == 0
@@ -254,8 +264,9 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 # The command of the wheel, with the other packages of this environment.
 
-# Not part of a package set: mmfasternet[compare] and mmfasternet[export] bring them.
-EXTRAS = ('jinja2', 'onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'scipy', 'skimage', 'timm')
+# Not part of a package set: extras of mmfasternet bring them.
+EXTRAS = ('onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'scipy', 'skimage', 'timm')
+EXTRAS += ('executorch', 'ncnn', 'pnnx')
 ONE_ITERATION = ['train_dataloader.batch_size=4', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
 
 # Types each line into the command, without the packages in its arguments; prints what came of each. All in one process,
@@ -362,6 +373,8 @@ def test_export_by_the_command_of_a_wheel(site, trained):
     checkpoint = 'work_dirs/mask_rcnn_fasternet_t0_shapes/epoch_1.pth'
     options = ['--checkpoint', checkpoint, '--out', 'detector.onnx']
     assert 'ONNX Runtime against PyTorch' in command(site, trained, 'export', 'mask_rcnn_fasternet_t0_shapes', *options)
+    found = command(site, trained, 'predict_onnx', 'detector.onnx', 'data/shapes/val', '--out-dir', 'by_file')
+    assert 'drawn images in by_file/vis' in found
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ OWN_PAGES = {
 # What is shown as a page, and how it is coloured. The rest is data, or a page already.
 LEXERS = {
     '.py': 'python',
+    '.cpp': 'cpp',
+    '.js': 'javascript',
     '.sh': 'bash',
     '.yml': 'yaml',
     '.cff': 'yaml',

@@ -249,6 +249,8 @@ class FasterNet(BaseModule):
         self.frozen_stages = as_integer('frozen_stages', frozen_stages, -1, 4)
         self.norm_eval = norm_eval
         self._warned_of_fresh_norms = False
+        kind = act_cfg.get('type')  # a name, or a class
+        self._activation = getattr(kind, '__name__', kind)
 
         # One rate per block of the complete network, in order.
         drop_path_rates = iter(torch.linspace(0, drop_path_rate, sum(settings['depths']), device='cpu').tolist())
@@ -324,6 +326,7 @@ class FasterNet(BaseModule):
         """
         with pretrained_by(load_pretrained, self):
             super().init_weights()
+        self._warn_of_another_activation()
 
     @property
     def output_norms(self) -> list[nn.Module]:
@@ -411,3 +414,15 @@ class FasterNet(BaseModule):
                 'out_norm=False, or a checkpoint with trained output norms.',
                 stacklevel=3,
             )
+
+    def _warn_of_another_activation(self) -> None:
+        """An activation has no weights, so that released weights load under any other one, and are another network."""
+        source = self.init_cfg.get('checkpoint') if isinstance(self.init_cfg, dict) else None
+        name = str(source or '').rsplit('/', 1)[-1]
+        for variant in VARIANTS.values():
+            if name == variant.file and self._activation != variant.act:
+                warnings.warn(
+                    f'the released weights of {variant.label} were trained with {variant.act}, and are another network '
+                    f'with {self._activation}: train them with it before anything else, such as quantization.',
+                    stacklevel=3,
+                )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ['recomputable']
+__all__ = ['recomputable', 'spare_bn_of']
 
 _can_tell = hasattr(torch.compiler, 'is_compiling')  # torch 2.1 can't
 
@@ -56,6 +56,30 @@ def _recompute(block: nn.Module, function: Callable[..., Tensor], *inputs: Tenso
 
 if not _can_tell:
     _recompute = torch.compiler.disable(_recompute)
+
+
+def spare_bn_of(network: nn.Module) -> None:
+    """Let the BN layers of a network that recomputes itself count each batch once.
+
+    Args:
+        network: The network, whose recomputation is not this module's.
+    """
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.register_forward_pre_hook(_set_buffers_aside)
+            # Recomputation ends as soon as the last tensor is known, with an exception.
+            module.register_forward_hook(_restore_buffers, always_call=True)
+
+
+def _set_buffers_aside(norm: nn.Module, *_: object) -> None:
+    # As torch's checkpoint does: inside a backward pass, a forward is a recomputation.
+    if norm.training and torch._C._current_graph_task_id() != -1:
+        norm.set_aside = dict(norm._buffers)
+        norm._buffers.update({name: None if kept is None else kept.clone() for name, kept in norm.set_aside.items()})
+
+
+def _restore_buffers(norm: nn.Module, *_: object) -> None:
+    norm._buffers.update(norm.__dict__.pop('set_aside', {}))
 
 
 @contextmanager
