@@ -88,6 +88,8 @@ class Quantizer:
             extra_options=dict(ActivationSymmetric=self._symmetric, QuantizeBias=not self._symmetric),
         )
         quantizer.quantize_model()
+        # What is quantized stands last, after the nodes that read it, which ONNX forbids.
+        quantizer.model.topological_sort()
         return quantizer.model.model.SerializeToString()
 
 

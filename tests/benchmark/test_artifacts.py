@@ -23,7 +23,7 @@ from mmfasternet.benchmark.artifacts.demo import demo_files
 from mmfasternet.benchmark.artifacts.figures import summarize_images
 from mmfasternet.benchmark.artifacts.measure import Plan, measure_artifacts
 from mmfasternet.benchmark.artifacts.report import artifacts_page, draw_artifacts, latest_run, write_artifacts
-from mmfasternet.benchmark.artifacts.runtimes import RUNTIMES, open_detector
+from mmfasternet.benchmark.artifacts.runtimes import RUNTIMES, open_detector, runtimes_of
 from mmfasternet.benchmark.records import Records
 from mmfasternet.datasets import make_shapes, read_image
 from mmfasternet.engine.annotated import average_precision, read_data, to_entries
@@ -451,9 +451,9 @@ def test_the_tool_on_the_demo(tmp_path):
     rows = records.of_kind('artifact')
     lacking = [one['label'] for one in records.of_kind('lacking')]
     expected = [('epoch_4.pth', 'PyTorch')] + [
-        ('detector.onnx', runtime.label)
-        for name, runtime in RUNTIMES.items()
-        if name != 'pytorch' and runtime.label not in lacking
+        ('detector.onnx', RUNTIMES[name].label)
+        for name in runtimes_of('detector.onnx')
+        if RUNTIMES[name].label not in lacking
     ]
     assert [(one['file'], one['runtime']) for one in rows] == expected
     assert len(tables((out / 'artifacts.md').read_text())[0]) == 1 + len(rows)
