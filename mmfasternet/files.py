@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import UserError
 
-__all__ = ['file_digest', 'replacing', 'write_file', 'write_json']
+__all__ = ['check_path', 'file_digest', 'replacing', 'write_file', 'write_json']
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # How torch.save says that a write failed; it keeps the system's reason to itself.
@@ -93,6 +93,26 @@ def _failed(path: str | Path, reason: Any) -> str:
     """The message for a full disk, written before the part is removed."""
     stands = '; the earlier file stands as it was' if os.path.lexists(path) else ''
     return f'cannot write {path} ({reason}): the disk is full{stands}. Free some space, and run the command again'
+
+
+def check_path(path: str | Path) -> None:
+    """Make sure that a file can have this path, before what it is to hold takes its time.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: If it is a folder, or lies in what is no folder.
+
+    Example:
+        >>> check_path('results/example.txt')
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f'cannot write {path}, which is a folder; choose another path')
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise UserError(f'cannot write {path}, since {nearest} is no folder; choose another path')
 
 
 def write_file(path: str | Path, content: bytes) -> Path:

@@ -12,7 +12,6 @@ from email.parser import Parser
 from pathlib import PurePosixPath
 
 import pytest
-import torch
 from helpers.project import ROOT
 from packaging.requirements import Requirement
 
@@ -267,7 +266,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 # Not part of a package set: extras of mmfasternet bring them.
 EXTRAS = ('onnx', 'onnxruntime', 'onnxscript', 'openvino', 'plotly', 'scipy', 'skimage', 'timm')
 EXTRAS += ('executorch', 'ncnn', 'pnnx')
-ONE_ITERATION = ['train_dataloader.batch_size=4', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
 
 # Types each line into the command, without the packages in its arguments; prints what came of each. All in one process,
 # since they share their imports.
@@ -340,57 +338,32 @@ def test_the_command_of_a_wheel_is_its_own(site, tmp_path):
 
 
 @pytest.fixture(scope='module')
-def trained(site, tmp_path_factory):
-    """A folder that was empty, after one iteration of training by the command."""
-    folder = tmp_path_factory.mktemp('trained')
+def with_shapes(site, tmp_path_factory):
+    """A folder that was empty, with images that the command has made."""
+    folder = tmp_path_factory.mktemp('shapes')
     command(site, folder, 'make_shapes', *['--num-train', '4', '--num-val', '2', '--size', '96', '128'])
-    command(site, folder, 'train', 'mask_rcnn_fasternet_t0_shapes', '--cfg-options', *ONE_ITERATION)
     return folder
 
 
 @pytest.mark.slow
-def test_train_test_and_detect_by_the_command_of_a_wheel(site, trained):
-    before = files_in(site)
-    config, checkpoint = 'mask_rcnn_fasternet_t0_shapes', 'work_dirs/mask_rcnn_fasternet_t0_shapes/epoch_1.pth'
-    assert 'coco/segm_mAP' in command(site, trained, 'test', f'{config}.py', checkpoint)
-    command(site, trained, 'image_demo', 'data/shapes/val', config, checkpoint, '--device', 'cpu')
-    assert len(list((trained / 'outputs/vis').iterdir())) == 2
-    command(site, trained, 'convert_checkpoint', checkpoint, 'backbone.pth')
-    command(site, trained, 'complexity', 'fasternet_t0', config, '--shape', '64', '96', '--out', 'records.json')
-    rows = [
-        (record['config'], record['command'])
-        for record in json.loads((trained / 'records.json').read_text())['records']
-    ]
-    typed = f'mmfasternet complexity fasternet_t0 {config} --shape 64 96 --out records.json'
-    assert rows == [('configs/mask_rcnn_fasternet_t0.py', typed), (f'configs/demo/{config}.py', typed)]
+def test_records_of_the_command_of_a_wheel_hold_what_was_typed(site, with_shapes):
+    """`.ci/smoke` trains, tests, draws and exports by the command of a wheel."""
+    before, name = files_in(site), 'mask_rcnn_fasternet_t0_shapes'
+    command(site, with_shapes, 'complexity', 'fasternet_t0', name, '--shape', '64', '96', '--out', 'records.json')
+    records = json.loads((with_shapes / 'records.json').read_text())['records']
+    typed = f'mmfasternet complexity fasternet_t0 {name} --shape 64 96 --out records.json'
+    configs = ['configs/mask_rcnn_fasternet_t0.py', f'configs/demo/{name}.py']
+    assert [(record['config'], record['command']) for record in records] == [(config, typed) for config in configs]
     assert files_in(site) == before
 
 
 @pytest.mark.slow
-def test_export_by_the_command_of_a_wheel(site, trained):
-    if torch.__version__ < (2, 6):
-        pytest.skip('torch before 2.6 exports without dynamic_shapes')
-    checkpoint = 'work_dirs/mask_rcnn_fasternet_t0_shapes/epoch_1.pth'
-    options = ['--checkpoint', checkpoint, '--out', 'detector.onnx']
-    assert 'ONNX Runtime against PyTorch' in command(site, trained, 'export', 'mask_rcnn_fasternet_t0_shapes', *options)
-    found = command(site, trained, 'predict_onnx', 'detector.onnx', 'data/shapes/val', '--out-dir', 'by_file')
-    assert 'drawn images in by_file/vis' in found
-
-
-@pytest.mark.slow
-def test_torchrun_trains_by_the_command_of_a_wheel(site, trained):
+def test_torchrun_trains_by_the_command_of_a_wheel(site, with_shapes):
     """Two processes on CPUs, as the documentation says."""
     launcher = ['-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29778', '-m', 'mmfasternet']
+    options = ['train_cfg.max_epochs=1', 'default_hooks.logger.interval=1', 'train_dataloader.batch_size=2']
     arguments = ['train', 'mask_rcnn_fasternet_t0_shapes', '--work-dir', 'two', '--launcher', 'pytorch']
-    done = in_empty_folder(
-        site,
-        trained,
-        sys.executable,
-        *launcher,
-        *arguments,
-        '--cfg-options',
-        'train_dataloader.batch_size=2',
-        *ONE_ITERATION[1:],
-    )
+    arguments += ['--cfg-options', *options]
+    done = in_empty_folder(site, with_shapes, sys.executable, *launcher, *arguments)
     assert done.returncode == 0, done.stderr
-    assert '[1][1/1]' in done.stdout and (trained / 'two/epoch_1.pth').is_file()
+    assert '[1][1/1]' in done.stdout and (with_shapes / 'two/epoch_1.pth').is_file()

@@ -5,7 +5,7 @@ import copy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ['of_any_size']
+__all__ = ['bound_to_a_size', 'of_any_size']
 
 
 class _Padding(nn.Module):
@@ -20,6 +20,25 @@ class _Padding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         below, right = (-size % self.stride[i] + self.more[i] for i, size in enumerate(x.shape[2:]))
         return F.pad(x, (0, right, 0, below))
+
+
+def bound_to_a_size(backbone: nn.Module) -> str | None:
+    """Why torch can't follow the sizes of a backbone's maps in reasonable time.
+
+    Args:
+        backbone: What is exported.
+
+    Returns:
+        The reason, or None.
+
+    Example:
+        >>> bound_to_a_size(nn.Conv2d(3, 8, 3)) is None
+        True
+    """
+    # torch takes many minutes for the sizes of shifted windows, if it comes to an end.
+    if any(type(module).__name__ == 'ShiftWindowMSA' for module in backbone.modules()):
+        return 'the number of its windows depends on the size'
+    return None
 
 
 def of_any_size(graph: nn.Module) -> nn.Module:

@@ -16,15 +16,15 @@ from mmfasternet.deploy.heads import Graph
 from mmfasternet.engine.annotated import read_data
 from mmfasternet.engine.build import build_model, load_model
 from mmfasternet.errors import UserError
-from mmfasternet.files import write_file
+from mmfasternet.files import check_path, write_file
 
 from .accuracy import Accuracy, file_ap, quantize_within
-from .any_size import of_any_size
+from .any_size import bound_to_a_size, of_any_size
 from .describe import describe
-from .form import Form, form_of
+from .form import PARTS, Form, form_of
 from .half import check_range, in_half
 from .inputs import calibration_images
-from .parts import PARTS, part_of, scenes
+from .parts import part_of, scenes
 from .quantize import Quantizer
 from .verify import check_maps
 
@@ -124,13 +124,16 @@ def export_onnx(
         >>> exported.outputs['map0']
         'float32 (batch, 40, (height//4), (width//4))'
     """
-    _check_options(part, precision, int8, symmetric)
+    _check_options(precision, int8, symmetric)
     _check_max_drop(max_drop, part, int8)
-    _check_out(Path(out))
+    if Path(out).suffix != '.onnx':
+        raise UserError(f'the file must be named *.onnx, but got {out}')
+    check_path(out)
     form = form_of(part, shape, batch, max_detections, masks)
     data = read_data(config, split='val') if max_drop is not None else None
     cfg, model = build_model(config)
-    _check_windows(model, form)
+    if form.shape is None and (reason := bound_to_a_size(model.backbone)):
+        raise UserError(_not_exported(model.backbone, None, reason))
     part_of(cfg, model, config, part, form)  # what stands in the way is said before the weights are read
     saved = (load_model(model, checkpoint).get('dataset_meta') or {}) if checkpoint else {}
     graph = part_of(cfg, model, config, part, form)
@@ -162,10 +165,8 @@ def export_onnx(
     )
 
 
-def _check_options(part: str, precision: str, int8: str | Path | None, symmetric: bool) -> None:
+def _check_options(precision: str, int8: str | Path | None, symmetric: bool) -> None:
     """Make sure that options go together, and that torch can export."""
-    if part not in PARTS:
-        raise UserError(f'part must be one of {", ".join(PARTS)}, but got {part!r}')
     if precision not in PRECISIONS:
         raise UserError(f'precision must be one of {", ".join(PRECISIONS)}, but got {precision!r}')
     if precision == 'fp16' and int8 is not None:
@@ -189,24 +190,6 @@ def _check_max_drop(max_drop: float | None, part: str, int8: str | Path | None) 
         raise UserError(f'--max-drop is for complete detectors, whose AP can be measured: leave out --part {part}')
     if not 0 <= max_drop <= 100:
         raise UserError(f'a drop of AP is from 0 to 100 points, but got --max-drop {max_drop}')
-
-
-def _check_out(out: Path) -> None:
-    """Make sure that a file can have this name, before the export takes its time."""
-    if out.suffix != '.onnx':
-        raise UserError(f'the file must be named *.onnx, but got {out}')
-    if out.is_dir():
-        raise UserError(f'cannot write {out}, which is a folder; choose another path')
-    nearest = next(folder for folder in out.absolute().parents if folder.exists())
-    if not nearest.is_dir():
-        raise UserError(f'cannot write {out}, since {nearest} is no folder; choose another path')
-
-
-def _check_windows(model: nn.Module, form: Form) -> None:
-    """Make sure that torch can follow the sizes of the backbone's maps in reasonable time."""
-    if not form.shape and any(type(module).__name__ == 'ShiftWindowMSA' for module in model.backbone.modules()):
-        # torch takes many minutes for the sizes of shifted windows, if it comes to an end.
-        raise UserError(_not_exported(model.backbone, None, 'the number of its windows depends on the size'))
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ from torch import nn
 from mmfasternet.deploy.heads import Graph
 from mmfasternet.errors import UserError
 
-__all__ = ['MASKS', 'Form', 'form_of']
+__all__ = ['MASKS', 'PARTS', 'Form', 'form_of']
 
+PARTS = ('backbone', 'neck', 'detector')
 MASKS = ('full', 'small')
 # FasterNet's, which divides the sides of images that it does not cut.
 _STRIDE = 32
@@ -64,7 +65,7 @@ def form_of(
     """The form that options ask for.
 
     Args:
-        part: What is exported, 'backbone', 'neck' or 'detector'.
+        part: What is exported, one of ``PARTS``.
         shape: Height and width of images. None means any from 32 pixels. Defaults to None.
         batch: Number of images, or 'dynamic'. None means 1 of a complete model, else 'dynamic'. Defaults to None.
         max_detections: The largest number of objects in an image. None means that of the config. Defaults to None.
@@ -74,12 +75,14 @@ def form_of(
         The form.
 
     Raises:
-        UserError: If an option is wrong, or does not go with the part.
+        UserError: If the part or an option is wrong, or they do not go together.
 
     Example:
         >>> form_of('detector', shape=(640, 640)).batch
         1
     """
+    if part not in PARTS:
+        raise UserError(f'part must be one of {", ".join(PARTS)}, but got {part!r}')
     if shape is not None and (len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape)):
         raise UserError(f'--shape is a height and a width in pixels, but got {shape}')
     if batch is None:

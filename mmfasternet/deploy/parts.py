@@ -14,9 +14,7 @@ from mmfasternet.errors import UserError
 from .form import Form
 from .inputs import padding
 
-__all__ = ['PARTS', 'part_of', 'scenes']
-
-PARTS = ('backbone', 'neck', 'detector')
+__all__ = ['part_of', 'scenes']
 
 
 def part_of(cfg: Config, model: nn.Module, config: str | Path, part: str, form: Form) -> nn.Module:

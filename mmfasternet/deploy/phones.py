@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from mmfasternet.deploy.heads import Graph, refuse
 from mmfasternet.engine.build import build_model, load_model
 from mmfasternet.errors import UserError
-from mmfasternet.files import write_file
+from mmfasternet.files import check_path, write_file
 from mmfasternet.predictions.maps_file import open_maps_file
 from mmfasternet.predictions.sidecar import sidecar_of
 
 from .describe import describe
 from .fold import fold_model
 from .form import form_of
-from .parts import PARTS, part_of, scenes
+from .parts import part_of, scenes
 from .verify import check_maps
 
 __all__ = ['ENDINGS', 'PhoneFile', 'export_for_phone']
@@ -104,8 +104,7 @@ def export_for_phone(
     runtime = next((name for ending, name in ENDINGS.items() if str(out).endswith(ending)), None)
     if runtime is None:
         raise UserError(f'the file must be named {" or ".join(f"*{ending}" for ending in ENDINGS)}, but got {out}')
-    if part not in PARTS:
-        raise UserError(f'part must be one of {", ".join(PARTS)}, but got {part!r}')
+    check_path(out)
     if shape is None:
         raise UserError(f'a file of {runtime} is for images of one size, such as --shape 640 640')
     convert = _converter(runtime)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers.made_up import CPU, record
 from helpers.markdown import tables
-from helpers.project import EXPORTS, ROOT, run_tool, succeed
+from helpers.project import EXPORTS, ROOT, run_in_process, succeed
 
 if not EXPORTS:
     pytest.skip('the export is tested with the default package set alone', allow_module_level=True)
@@ -23,11 +23,10 @@ from mmfasternet.benchmark.artifacts.demo import demo_files
 from mmfasternet.benchmark.artifacts.figures import summarize_images
 from mmfasternet.benchmark.artifacts.measure import Plan, measure_artifacts
 from mmfasternet.benchmark.artifacts.report import artifacts_page, draw_artifacts, latest_run, write_artifacts
-from mmfasternet.benchmark.artifacts.runtimes import RUNTIMES, open_detector, runtimes_of
+from mmfasternet.benchmark.artifacts.runtimes import RUNTIMES, open_detector
 from mmfasternet.benchmark.records import Records
 from mmfasternet.datasets import make_shapes, read_image
 from mmfasternet.engine.annotated import average_precision, read_data, to_entries
-from mmfasternet.engine.build import build_model
 from mmfasternet.errors import UserError
 
 TOOL = ROOT / 'tools/benchmark/artifact.py'
@@ -432,38 +431,23 @@ def test_a_quick_run_takes_the_short_demo_where_there_is_no_complete_one(tmp_pat
         assert files == [folder / 'epoch_1.pth', Path('out/detector.onnx')] and exported[-1] == (Path(config), files[1])
 
 
-@pytest.mark.slow
-def test_the_tool_on_the_demo(tmp_path):
-    """Exported, measured and drawn in one command, once a checkpoint is there; before, one message."""
-    done = run_tool(TOOL, '--quick', cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.startswith('error: there is no trained demo here')
-    assert 'make demo' in done.stderr and 'Traceback' not in done.stderr
-    make_shapes(tmp_path / 'data/shapes', num_train=2, num_val=3)
-    config = 'mask_rcnn_fasternet_t0_shapes'
-    folder = tmp_path / 'work_dirs' / config
-    folder.mkdir(parents=True)
-    torch.manual_seed(0)
-    _, model = build_model(ROOT / f'configs/demo/{config}.py')
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(epoch=4, iter=600)), folder / 'epoch_4.pth')
-    succeed(TOOL, '--quick', cwd=tmp_path)
-    out = tmp_path / 'work_dirs/artifacts_quick'
-    records = Records.read(out / 'records.json')
-    rows = records.of_kind('artifact')
-    lacking = [one['label'] for one in records.of_kind('lacking')]
-    expected = [('epoch_4.pth', 'PyTorch')] + [
-        ('detector.onnx', RUNTIMES[name].label)
-        for name in runtimes_of('detector.onnx')
-        if RUNTIMES[name].label not in lacking
-    ]
-    assert [(one['file'], one['runtime']) for one in rows] == expected
-    assert len(tables((out / 'artifacts.md').read_text())[0]) == 1 + len(rows)
-    # PyTorch and OpenMMLab take part in the start of a checkpoint.
-    assert rows[0]['start_s'] > rows[1]['start_s'] and rows[0]['peak_mib'] > rows[1]['peak_mib']
-    before = (out / 'records.json').read_bytes()
-    again = succeed(TOOL, '--quick', cwd=tmp_path)
-    assert (out / 'records.json').read_bytes() == before and 'exporting' not in again.stdout
-    done = run_tool(TOOL, '--quick', out / 'detector.onnx', cwd=tmp_path)
-    assert done.returncode == 1 and 'files and --data go together' in done.stderr
+def test_the_tool(tmp_path, monkeypatch, capsys):
+    """Measured and drawn in one command, which measures nothing again; without arguments, it takes the demo."""
+    monkeypatch.chdir(tmp_path)
+    file, config = write_detector(tmp_path / 'a.onnx', MASKS), write_data(tmp_path)
+    command = (TOOL, '--quick', '--runtimes', 'onnxruntime', 'openvino', '--out-dir', 'out')
+    run_in_process(*command, file, '--data', config)
+    rows = Records.read('out/records.json').of_kind('artifact')
+    assert [(one['file'], one['runtime']) for one in rows] == [('a.onnx', ONNXRUNTIME), ('a.onnx', OPENVINO)]
+    assert all(one['box_ap'] == one['mask_ap'] == 100 and one['start_s'] > 0 for one in rows)
+    page = Path('out/artifacts.md').read_text()
+    assert len(tables(page)[0]) == 1 + len(rows) and page in capsys.readouterr().out
+    before = Path('out/records.json').read_bytes()
+    run_in_process(*command, file, '--data', config)
+    assert Path('out/records.json').read_bytes() == before
+    for words, message in (((file,), 'files and --data go together'), ((), 'there is no trained demo here')):
+        with pytest.raises(SystemExit, match=message):
+            run_in_process(*command, *words)
 
 
 def test_committed_figures_are_those_of_the_records():

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import pytest
 from helpers.exports import write_image
-from helpers.project import EXPORTS, ROOT, succeed
+from helpers.project import EXPORTS, ROOT, run_in_process, succeed
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
@@ -167,10 +167,11 @@ def test_nothing_of_another_source_is_replaced(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_folders_become_a_training_and_its_predictions(shapes_root, tmp_path):
+def test_folders_become_a_training_and_its_predictions(shapes_root, tmp_path, capsys):
     out, crops = tmp_path / 'out', make_crops(shapes_root, tmp_path / 'crops')
     command = (ROOT / 'tools/own_data.py', crops, '--out', out)
-    said = succeed(*command).stdout
+    run_in_process(*command)
+    said = capsys.readouterr().out
     assert 'trains a light classifier' in said and 'Classes with fewer than 20 images to train on: ' in said
     assert 'Images of each class' in (out / 'report.html').read_text()
     config = out / 'config.py'
@@ -187,6 +188,6 @@ def test_folders_become_a_training_and_its_predictions(shapes_root, tmp_path):
         names = json.loads(session.get_modelmeta().custom_metadata_map['classes'])
         assert names == (out / 'labels/classes.txt').read_text().split()
     demo = ('--out-dir', tmp_path / 'drawn', '--device', 'cpu', '--batch-size', 4)
-    succeed(ROOT / 'tools/image_demo.py', shapes_root / 'val', config, checkpoint, *demo)
+    run_in_process(ROOT / 'tools/image_demo.py', shapes_root / 'val', config, checkpoint, *demo)
     found = json.loads((tmp_path / 'drawn/predictions.json').read_text())
     assert found['classes'] == (out / 'labels/classes.txt').read_text().split() and len(found['images']) == 6

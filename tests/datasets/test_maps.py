@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.exports import HEIGHT, MASK, WIDTH, coco, write_image, write_text
-from helpers.project import EXPORTS, ROOT, succeed
+from helpers.project import EXPORTS, ROOT, run_in_process, succeed
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
@@ -319,11 +319,12 @@ def test_sizes_losses_and_schedule_follow_from_the_data(tmp_path):
 
 
 @pytest.mark.slow
-def test_maps_become_a_training_and_its_predictions(shapes_root, tmp_path):
+def test_maps_become_a_training_and_its_predictions(shapes_root, tmp_path, capsys):
     out = tmp_path / 'out'
     options = ('--format', 'maps', '--map', ','.join(f'{number}=class {number}' for number in range(1, 7)))
     command = (ROOT / 'tools/own_data.py', shapes_root, '--out', out, *options)
-    said = succeed(*command).stdout
+    run_in_process(*command)
+    said = capsys.readouterr().out
     assert 'trains a light Semantic FPN' in said and 'noticed: Images to train on: 12.' in said
     assert 'Share of the pixels in %' in (out / 'report.html').read_text()
     config = out / 'config.py'
@@ -339,7 +340,7 @@ def test_maps_become_a_training_and_its_predictions(shapes_root, tmp_path):
     explained = json.loads((out / 'result.json').read_text())
     assert explained['mIoU'] == pytest.approx(float(re.search(r'^mIoU: (.*)$', trained, re.MULTILINE)[1]), abs=0.001)
     demo = ('--out-dir', tmp_path / 'drawn', '--device', 'cpu', '--batch-size', 4)
-    succeed(ROOT / 'tools/image_demo.py', shapes_root / 'val', config, checkpoint, *demo)
+    run_in_process(ROOT / 'tools/image_demo.py', shapes_root / 'val', config, checkpoint, *demo)
     found = json.loads((tmp_path / 'drawn/predictions.json').read_text())
     assert found['classes'] == ['background', *(f'class {number}' for number in range(1, 7))]
     assert len(found['images']) == len(list((tmp_path / 'drawn/maps').iterdir())) == 6

@@ -37,6 +37,7 @@ from mmfasternet.deploy.accuracy import Accuracy, Cost
 from mmfasternet.deploy.export import Exported, export_onnx
 from mmfasternet.deploy.heads import complete_graph
 from mmfasternet.deploy.heads.rois import paste
+from mmfasternet.deploy.phones import export_for_phone
 from mmfasternet.deploy.verify import check_detections, check_maps, check_similar_detections, predict
 
 CONFIG = ROOT / 'configs/mask_rcnn_fasternet_t0.py'
@@ -263,14 +264,19 @@ def test_fp16_maps(slim, checkpoint, model, exported, part, tmp_path):
             assert 1e-5 < abs(ours - exact).max() / abs(exact).max() < 5e-3
 
 
+# Of one size, since the export takes half as long.
+SHAPE = (192, 320)
+
+
 @pytest.mark.slow
-def test_fp16_detector(slim, checkpoint, model, exported, tmp_path):
-    file = export_onnx(slim, tmp_path / 'half.onnx', 'detector', str(checkpoint), precision='fp16')
+def test_fp16_detector(slim, checkpoint, model, tmp_path):
+    file = export_onnx(slim, tmp_path / 'half.onnx', 'detector', str(checkpoint), precision='fp16', shape=SHAPE)
     graph = check_half(file.path)
     assert {'NonMaxSuppression', 'RoiAlign', 'Gemm', 'ConvTranspose'} <= {node.op_type for node in graph.graph.node}
-    assert file.inputs == exported['detector'].inputs and file.outputs == exported['detector'].outputs
+    assert file.inputs == dict(image='float32 (1, 3, 192, 320)')
+    assert file.outputs['scores'] == 'float32 (detections)' and file.outputs['masks'] == 'bool (detections, 192, 320)'
     assert 'of 60 detections are the same' in file.difference
-    photo = torch.from_numpy(skimage.data.chelsea()[:300, :400].copy()).permute(2, 0, 1)[None].float()
+    photo = torch.from_numpy(skimage.data.chelsea()[:192, :320].copy()).permute(2, 0, 1)[None].float()
     check_similar_detections(load('onnxruntime', file.path.read_bytes())(photo), predict(model, photo))
 
 
@@ -372,13 +378,14 @@ def test_symmetric_int8_is_what_tensorrt_takes(slim, checkpoint, model, images, 
 
 @pytest.mark.slow
 def test_int8_detector(slim, checkpoint, images, tmp_path):
-    file = export_onnx(slim, tmp_path / 'int8.onnx', 'detector', str(checkpoint), int8=images / 'coffee.png')
+    calibration = images / 'coffee.png'
+    file = export_onnx(slim, tmp_path / 'int8.onnx', 'detector', str(checkpoint), int8=calibration, shape=SHAPE)
     graph = onnx.load(file.path)
     onnx.checker.check_model(graph, full_check=True)
     assert 'classes' in {entry.key for entry in graph.metadata_props}
-    photo = torch.from_numpy(skimage.data.coffee()[:201, :333].copy()).permute(2, 0, 1)[None].float()
+    photo = torch.from_numpy(skimage.data.coffee()[:192, :320].copy()).permute(2, 0, 1)[None].float()
     boxes, scores, labels, masks = load('onnxruntime', file.path.read_bytes())(photo)
-    assert len(boxes) == 60 and labels.dtype == np.int64 and masks.shape == (60, 201, 333) and masks.any()
+    assert len(boxes) == 60 and labels.dtype == np.int64 and masks.shape == (60, *SHAPE) and masks.any()
 
 
 def test_int8_needs_images(slim, monkeypatch, tmp_path):
@@ -457,6 +464,9 @@ def test_where_no_file_can_be_is_said_before_the_export(tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=message):
             export_onnx(CONFIG, out)
+        with pytest.raises(UserError, match=message.replace('onnx', 'pte')):
+            (tmp_path / 'folder.pte').mkdir(exist_ok=True)
+            export_for_phone(CONFIG, out.with_suffix('.pte'), (64, 64))
     assert (tmp_path / 'file').read_text() == 'kept' and not any((tmp_path / 'folder.onnx').iterdir())
 
 

@@ -3,17 +3,15 @@
 import json
 import os
 import re
-import runpy
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
 from helpers.golden import golden_state_dict
-from helpers.project import ROOT, succeed
+from helpers.project import ROOT, run_in_process, succeed
 from mmengine.registry import MODELS, init_default_scope
 
 from mmfasternet.engine.config import load_config
@@ -143,10 +141,10 @@ def named_boxes(path: Path) -> list[tuple]:
 
 def convert(words: list[str]) -> None:
     if not Path('exports').exists():
-        run_in_process(shlex.split(next(command for command in COMMANDS if 'make_shapes' in command))[1:])
+        run_in_process(*shlex.split(next(command for command in COMMANDS if 'make_shapes' in command))[1:])
         for split in ('train', 'val'):
             write_other_formats(split)
-    run_in_process(words)
+    run_in_process(*words)
     for split in ('train', 'val'):
         name = f'annotations/instances_{split}.json'
         written = named_boxes(Path(words[3], name))
@@ -168,13 +166,6 @@ def favour_background(checkpoint: Path) -> None:
     torch.save(content, checkpoint)
 
 
-def run_in_process(words: list[str]) -> None:
-    """A Python tool, without the seconds that a process of its own takes to import."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', words)
-        runpy.run_path(words[0], run_name='__main__')
-
-
 @pytest.mark.parametrize('command', COMMANDS)
 def test_command(clone, command):
     """In the order of the page: each uses what those before it have left."""
@@ -183,21 +174,21 @@ def test_command(clone, command):
         convert(words)
     elif words[0] == 'tools/explain.py':
         predict_the_truth(Path(words[1]), Path(words[2]))
-        run_in_process(words)
+        run_in_process(*words)
     elif program.endswith('.sh'):
         done = succeed(program, *words, PORT=str(29500 + os.getpid() % 1000))
         assert 'Scaling the original LR by 0.25' in done.stdout
     elif '--amp' in words and not torch.cuda.is_available():
         with pytest.raises(SystemExit, match='--amp needs a GPU'):
-            run_in_process(words)
+            run_in_process(*words)
     elif 'tools/export.py' in words:
         if torch.__version__ < (2, 6):
             pytest.skip('the export is tested with the default package set alone')
         favour_background(Path('work_dirs/my_detector/epoch_1.pth'))
-        run_in_process(words)
+        run_in_process(*words)
     else:
         assert program == 'python'
-        run_in_process(words)
+        run_in_process(*words)
 
 
 def test_training_started_from_the_released_detector(clone):

@@ -1,11 +1,13 @@
 """Where the project lies, and its commands in processes of their own."""
 
 import os
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,3 +35,11 @@ def succeed(*command: object, **options) -> subprocess.CompletedProcess:
         reason = f'{shlex.join(map(str, command))} ended with {done.returncode}: {lines[-1]}'
         raise AssertionError('\n'.join([reason, *lines]))
     return done
+
+
+def run_in_process(*command: object) -> None:
+    """Run a Python tool here, without the ten seconds that a process of its own may take to import."""
+    words = [str(word) for word in command]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', words)
+        runpy.run_path(words[0], run_name='__main__')
