@@ -17,7 +17,8 @@ DATA ?= shapes
 ARGS ?=
 
 # Tests run side by side on all cores, at most four; a file's tests stay together, since they share what they build.
-SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
+# The slowest are named.
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile --durations=25 --durations-min=5
 
 # The detector of web-demo's page, a file that tools/export.py wrote.
 MODEL ?= detector.onnx

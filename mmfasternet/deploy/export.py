@@ -21,6 +21,7 @@ from mmfasternet.files import check_path, write_file
 from .accuracy import Accuracy, file_ap, quantize_within
 from .any_size import bound_to_a_size, of_any_size
 from .describe import describe
+from .fold import merge_branches
 from .form import PARTS, Form, form_of
 from .half import check_range, in_half
 from .inputs import calibration_images
@@ -143,7 +144,8 @@ def export_onnx(
         images = calibration_images(cfg, model, part, int8, form.shape, number)
     metadata = describe(cfg, model, graph, part, config, checkpoint, saved, form.shape)
     metadata['precision'] = precision if int8 is None else 'int8'
-    exported = to_onnx(in_half(graph) if precision == 'fp16' else graph, metadata, form.shape, form.batch)
+    merged = merge_branches(graph)
+    exported = to_onnx(in_half(merged) if precision == 'fp16' else merged, metadata, form.shape, form.batch)
     content = exported.SerializeToString()
     difference = _compare(content, graph, precision, form)
     accuracy = None

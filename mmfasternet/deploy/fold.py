@@ -19,6 +19,7 @@ __all__ = [
     'fold_norm_before',
     'is_foldable',
     'largest_difference',
+    'merge_branches',
 ]
 
 # Largest difference, over a feature map's largest value, that rounding may cause.
@@ -52,14 +53,30 @@ def fold_model(
         >>> count, difference < TOLERANCE
         (1, True)
     """
-    folded = copy.deepcopy(model)
-    if any(type(module).__module__.startswith('timm.') for module in folded.modules()):
-        # Imported here, since only timm's models need it.
-        from timm.utils.model import reparameterize_model
-
-        folded = reparameterize_model(folded, inplace=True)
-    folded = fuse_conv_bn(folded)
+    folded = fuse_conv_bn(copy.deepcopy(merge_branches(model)))
     return folded, count_norms(model) - count_norms(folded), check_same(model, folded, forward, f'{name} folded')
+
+
+def merge_branches(model: nn.Module) -> nn.Module:
+    """A model in which timm's parallel branches, as those of RepViT, are merged into one convolution each.
+
+    Args:
+        model: A model in evaluation mode; it stays as it is.
+
+    Returns:
+        A copy, or the model itself if no module is timm's.
+
+    Example:
+        >>> model = nn.Conv2d(3, 8, 3)
+        >>> merge_branches(model) is model
+        True
+    """
+    if not any(type(module).__module__.startswith('timm.') for module in model.modules()):
+        return model
+    # Imported here, since only timm's models need it.
+    from timm.utils import reparameterize_model
+
+    return reparameterize_model(model)
 
 
 @torch.inference_mode()

@@ -457,7 +457,8 @@ def test_swin_is_refused_for_images_of_any_size(part, tmp_path):
 def test_where_no_file_can_be_is_said_before_the_export(tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'build_model', None)
     (tmp_path / 'file').write_text('kept')
-    (tmp_path / 'folder.onnx').mkdir()
+    for ending in ('onnx', 'pte'):
+        (tmp_path / f'folder.{ending}').mkdir()
     for out, message in (
         (tmp_path / 'file/new/a.onnx', f'cannot write .*/a.onnx, since {tmp_path}/file is no folder'),
         (tmp_path / 'folder.onnx', 'cannot write .*/folder.onnx, which is a folder'),
@@ -465,7 +466,6 @@ def test_where_no_file_can_be_is_said_before_the_export(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=message):
             export_onnx(CONFIG, out)
         with pytest.raises(UserError, match=message.replace('onnx', 'pte')):
-            (tmp_path / 'folder.pte').mkdir(exist_ok=True)
             export_for_phone(CONFIG, out.with_suffix('.pte'), (64, 64))
     assert (tmp_path / 'file').read_text() == 'kept' and not any((tmp_path / 'folder.onnx').iterdir())
 

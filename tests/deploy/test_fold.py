@@ -7,9 +7,18 @@ import pytest
 import torch
 from torch import nn
 
+from mmfasternet.benchmark.measure.paths import randomize_norms
 from mmfasternet.deploy import fold
-from mmfasternet.deploy.fold import TOLERANCE, check_same, count_norms, fold_model, largest_difference
+from mmfasternet.deploy.fold import (
+    TOLERANCE,
+    check_same,
+    count_norms,
+    fold_model,
+    largest_difference,
+    merge_branches,
+)
 from mmfasternet.errors import UserError
+from mmfasternet.models.timm_features import TimmFeatures
 
 
 def network() -> nn.Module:
@@ -29,6 +38,21 @@ def test_a_norm_behind_a_convolution_is_folded_and_another_is_not():
     folded, count, difference = fold_model(model, maps, 'example')
     assert (count, count_norms(folded)) == (1, 1) and difference <= TOLERANCE
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def convolutions(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.Conv2d) for module in model.modules())
+
+
+def test_branches_of_timm_are_merged_in_a_copy():
+    torch.manual_seed(0)
+    backbone = TimmFeatures('repvit_m0_9').eval()
+    randomize_norms(backbone)
+    before = convolutions(backbone)
+    for model in (backbone, nn.Sequential(backbone)):
+        merged = merge_branches(model)
+        assert convolutions(merged) < before == convolutions(backbone)
+        check_same(model, merged, lambda one: one(torch.ones(1, 3, 64, 96)), 'repvit')
 
 
 def test_a_wrong_fold_is_refused(monkeypatch):
