@@ -22,6 +22,7 @@ __all__ = ['draw_engines', 'engines_page', 'speedups', 'write_engines']
 _BASES = ('timm', 'reference')
 _OURS = 'optimized'
 _FLAGGED = ' \\*'
+_MEAN = 'geometric mean'
 # In place of a table, where a run was interrupted before it.
 _MISSING = 'Not measured yet.'
 
@@ -40,6 +41,8 @@ side.
 ![Speed of each engine](engines.png)
 
 ## Speed as a multiple of the faster of timm and the reference path
+
+\\*: a figure that it is made of is flagged; the mean leaves it out.
 
 {ratios}
 
@@ -69,8 +72,7 @@ in multiply-adds per second (GMAC/s).
 
 _MACHINES = """## The optimized backbone on other machines
 
-The same multiple for the optimized backbone, on each machine that was measured. An empty cell was not measured. \\*: a
-figure that it is made of is flagged.
+The same multiple for the optimized backbone, on each machine that was measured. An empty cell was not measured.
 
 {table}
 
@@ -91,13 +93,12 @@ def engines_page(records: Records, others: Sequence[Records] = ()) -> str:
     records = escape_records(records)
     cells, ratios, engines = _cells(records), speedups(records), _present(records)
     labels, fp32 = [engine.label for engine in engines], _labels(engines, 'fp32')
-    means = {label: geometric_mean(row[label] for row in ratios.values()) for label in labels}
     flagged = [
         (cell.title, [f'{label} ({"; ".join(record["flags"])})' for label, record in row.items() if record['flags']])
         for cell, row in cells.items()
     ]
-    speeds = [[cell.title, *(f'{row[label]:.2f}' for label in labels)] for cell, row in ratios.items()]
-    speeds.append(['geometric mean', *(f'**{mean:.2f}**' for mean in means.values())])
+    speeds = [[cell.title, *(_speed(cells[cell], ratios[cell], label) for label in labels)] for cell in cells]
+    speeds.append([_MEAN, *(_mean_speed(cells, ratios, label) for label in labels)])
     latencies = [[cell.title, *(latency(row[label]) for label in labels)] for cell, row in cells.items()]
     shares = [
         [cell.title, f'{row[_OURS]["peak_gmacs"]:.0f}', *(f'{_peak_share(row[label]):.0%}' for label in fp32)]
@@ -186,16 +187,25 @@ def _machines_table(machines: Sequence[Records]) -> str:
     """The optimized backbone's speed: a line for each cell, a column for each machine."""
     found = [(_cells(records), speedups(records)) for records in machines]
 
-    def speed(cell: Cell, cells: dict[Cell, dict[str, dict]], ratios: dict[Cell, dict[str, float]]) -> str:
-        if cell not in ratios:
-            return ''
-        is_flagged = any(cells[cell][label]['flags'] for label in (*_BASES, _OURS))
-        return f'{ratios[cell][_OURS]:.2f}{_FLAGGED if is_flagged else ""}'
-
-    rows = [[cell.title, *(speed(cell, *machine) for machine in found)] for cell in found[0][0]]
-    means = [geometric_mean(row[_OURS] for row in ratios.values()) for _, ratios in found]
-    rows.append(['geometric mean', *(f'**{mean:.2f}**' for mean in means)])
+    rows = [
+        [cell.title, *(_speed(cells[cell], ratios[cell], _OURS) if cell in ratios else '' for cells, ratios in found)]
+        for cell in found[0][0]
+    ]
+    rows.append([_MEAN, *(_mean_speed(*machine, _OURS) for machine in found)])
     return _MACHINES.format(table=table(['', *map(_machine, machines)], rows))
+
+
+def _is_flagged(row: dict[str, dict], label: str) -> bool:
+    return any(row[name]['flags'] for name in (*_BASES, label))
+
+
+def _speed(row: dict[str, dict], ratios: dict[str, float], label: str) -> str:
+    return f'{ratios[label]:.2f}{_FLAGGED if _is_flagged(row, label) else ""}'
+
+
+def _mean_speed(cells: dict[Cell, dict[str, dict]], ratios: dict[Cell, dict[str, float]], label: str) -> str:
+    found = [ratios[cell][label] for cell, row in cells.items() if not _is_flagged(row, label)]
+    return f'**{geometric_mean(found):.2f}**' if found else ''
 
 
 def _present(records: Records) -> list[Engine]:
