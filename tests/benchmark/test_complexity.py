@@ -11,7 +11,7 @@ from mmengine.analysis import FlopAnalyzer
 from mmfasternet.benchmark.measure import complexity
 from mmfasternet.benchmark.measure.complexity import count_classifier, count_complexity, count_forward
 from mmfasternet.benchmark.published.rows import ROWS, find_row
-from mmfasternet.benchmark.records import Records
+from mmfasternet.benchmark.records import Records, describe_machine
 from mmfasternet.engine.build import build_model
 from mmfasternet.errors import UserError
 
@@ -147,15 +147,20 @@ def test_backbone_as_mmengine_counts(name):
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-def test_tool_writes_records(tmp_path):
+def test_tool_adds_records(tmp_path):
     out = tmp_path / 'counts.json'
     configs = [
         ROOT / 'configs/mask_rcnn_fasternet_t0.py',
         ROOT / 'configs/classification/fasternet_t2_imagenet.py',
         'resnet50',
     ]
-    done = succeed(ROOT / 'tools/benchmark/complexity.py', *configs, '--out', out)
-    counts = Records.read(out).records
+    Records(describe_machine() | dict(id='another', label='Another'), out).save()
+    for some in (configs[:1], configs):
+        done = succeed(ROOT / 'tools/benchmark/complexity.py', *some, '--out', out)
+    written = Records.read(out)
+    # Earlier records stay, also those of another machine, on which counts are the same.
+    assert written.machine['label'] == 'Another'
+    counts = written.records
     names = ['mask_rcnn_fasternet_t0.py', 'fasternet_t2_imagenet.py', 'mask_rcnn_resnet50.py']
     assert [Path(count['config']).name for count in counts] == names
     assert [count['shape'] for count in counts] == [[800, 1280], [224, 224], [800, 1280]]

@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('H', 'W'),
         help='image in pixels; default: 800 1280 for detectors, 224 224 for classifiers, the crops of segmentors',
     )
-    parser.add_argument('--out', help='JSON file to write the counts to, as records')
+    parser.add_argument('--out', help='JSON file to add the counts to, as records')
     args = parser.parse_args()
     if args.shape and min(args.shape) < 32:
         parser.error(f'--shape must be at least 32 32, but got {args.shape[0]} {args.shape[1]}')
@@ -39,7 +39,8 @@ def main() -> None:
     args = parse_args()
     provide_ops()
     rows = [find_row(config) for config in args.configs]
-    records = Records(describe_machine(), args.out)
+    # Counts are the same on every machine.
+    records = Records.open(args.out, any_machine=True) if args.out else Records(describe_machine())
     counts = {'complexity': [], 'classifier': []}
     for row in track(rows, 'counting', transient=True):
         cfg = load_config(row.config_path)
