@@ -5,6 +5,7 @@ checkpoint (*.pth) as the reference. Without files, the demo's are exported and 
 at once.
 """
 
+import os
 from pathlib import Path
 
 from mmfasternet.benchmark.records import Records
@@ -48,6 +49,8 @@ def main() -> None:
             # Imported here, since files that are there need no export.
             from mmfasternet.benchmark.artifacts.demo import demo_files
 
+            # It is for COCO, and would move the demo's data.
+            os.environ.pop('MMDET_DATASETS', None)
             config, files = demo_files(path.parent, args.quick)
         records = Records.open(path)
         measure_artifacts(files, config, records, args.runtimes, plan, args.trust_checkpoint)
