@@ -67,10 +67,10 @@ def test_a_graph_is_the_models_own_predict(head, tmp_path):
         ('FasterNetClsHead', dict(labels='int64 (5)', scores='float32 (5)')),
         pytest.param('FPNHead', dict(classes='int64 (height, width)'), marks=pytest.mark.slow),
         pytest.param('UPerHead', dict(classes='int64 (height, width)'), marks=pytest.mark.slow),
-        # RetinaHead and CascadeRoIHead are compared with image_demo in tests/predictions/test_same_as_image_demo.py.
+        # RetinaHead and CascadeRoIHead are compared with image_demo in tests/predictions/test_same_as_image_demo.py,
+        # RTMDetSepBNHead below.
         pytest.param('FCOSHead', BOXES, marks=pytest.mark.slow),
         pytest.param('ATSSHead', BOXES, marks=pytest.mark.slow),
-        pytest.param('RTMDetSepBNHead', BOXES, marks=pytest.mark.slow),
         pytest.param('RTMDetInsSepBNHead', BOXES | MASKS, marks=pytest.mark.slow),
         pytest.param('StandardRoIHead', BOXES, marks=pytest.mark.slow),
     ],

@@ -19,7 +19,7 @@ from mmfasternet.benchmark.gpu import stages, tune, ways
 from mmfasternet.benchmark.gpu.measured import Cell
 from mmfasternet.benchmark.gpu.report import write_gpu
 from mmfasternet.benchmark.gpu.triton_block import Tile
-from mmfasternet.benchmark.measure import backends, gpu, latency, memory, precision, turns
+from mmfasternet.benchmark.measure import backends, gpu, latency, memory, precision, scopes, turns
 from mmfasternet.benchmark.paper.operators import measure as operators
 from mmfasternet.benchmark.records import Records
 from mmfasternet.engine.ops import provide_ops
@@ -73,6 +73,8 @@ def pretend() -> None:
     precision.check_precision = lambda precision, device: None
     stages.PRECISIONS = ('fp32', 'fp16')
     memory._GPU_PEAK_SIZE = 64
+    # A CPU without half precision takes minutes for the box head of 1000 proposals.
+    scopes.FIXED_PROPOSALS = scopes.FIXED_ROIS = 4
     tune._TILES = (Tile(16, 32, 4, 1), Tile(32, 32, 4, 1))
     tune.ProcessPoolExecutor = NoPool
     tiny = tune.tune_blocks

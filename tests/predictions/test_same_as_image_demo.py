@@ -91,7 +91,7 @@ def test_a_detector_that_resizes_its_images(tmp_path):
 
 @pytest.mark.slow
 def test_small_masks_of_resized_images(tmp_path):
-    assert_same_objects(*both('CascadeRoIHead', tmp_path, [RESIZE], masks='small'))
+    assert_same_objects(*both('Mask R-CNN', tmp_path, [RESIZE], masks='small'))
 
 
 @pytest.mark.slow
