@@ -114,7 +114,7 @@ def test_small_masks_are_the_masks_before_they_are_pasted(tmp_path):
             dict(batch='dynamic', masks='small'),
             '(batch, 3, height, width)',
             dict(masks='float32 (detections, 28, 28)', images='int64 (detections)'),
-            marks=pytest.mark.slow,
+            marks=pytest.mark.exports,
         ),
     ],
 )

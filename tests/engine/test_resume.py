@@ -118,7 +118,7 @@ def test_a_stopped_training_ends_as_if_it_had_never_stopped(small, tmp_path, loo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('processes, kills', [(1, 5), (2, 2)])
+@pytest.mark.parametrize('processes, kills', [(1, 4), (2, 2)])
 def test_kills_at_random_moments_lose_nothing(with_workers, tmp_path, processes, kills):
     """By hand, `tests/helpers/kills.py CONFIG FOLDER --kills 100` does it as often as you like."""
     arguments = ['--kills', kills, '--processes', processes]

@@ -94,7 +94,7 @@ def test_small_masks_of_resized_images(tmp_path):
     assert_same_objects(*both('Mask R-CNN', tmp_path, [RESIZE], masks='small'))
 
 
-@pytest.mark.slow
+@pytest.mark.exports
 def test_full_masks(tmp_path):
     """Those of images that are not resized are the same; the others are stretched, and differ at their borders."""
     assert_same_objects(*both('CascadeRoIHead', tmp_path, [dict(type='Resize', scale_factor=1.0)]))
