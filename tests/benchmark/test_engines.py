@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.markdown import tables
-from helpers.project import ROOT, run_tool
+from helpers.project import ROOT, run_in_process, run_tool
 from torch import nn
 
 if torch.__version__ < (2, 6):
@@ -239,6 +239,20 @@ def test_live_bytes_counts_what_backward_needs():
     assert live_bytes(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Sigmoid()), image) == 2 * of_a_map
     # SiLU keeps its input.
     assert live_bytes(nn.Sequential(nn.Conv2d(3, 3, 1), nn.SiLU(), nn.Sigmoid()), image) == 2 * of_a_map
+
+
+def test_the_tool_measures_its_plan_and_draws(monkeypatch, tmp_path):
+    committed, plans = Records.read(ROOT / 'docs/results/engines/records.json'), []
+
+    def measure(plan: Plan, records: Records) -> None:
+        plans.append(plan)
+        records.records.extend(committed.records)
+
+    monkeypatch.setattr(engines, 'measure_all', measure)
+    run_in_process(ROOT / 'tools/benchmark/engines.py', '--quick', '--out-dir', tmp_path)
+    assert [(plan.archs, plan.shapes, plan.rounds) for plan in plans] == [(('t0',), ((96, 128),), 1)]
+    assert tables((tmp_path / 'engines.md').read_text()) == tables(engines_page(committed))
+    assert (tmp_path / 'engines.png').is_file()
 
 
 def test_committed_figures_are_those_of_the_records(tmp_path):
