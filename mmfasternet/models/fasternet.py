@@ -89,7 +89,8 @@ class FasterNetBlock(nn.Module):
         """Add the shortcut ``x``, after layer scale and drop path."""
         if self.layer_scale is not None:
             out = self.layer_scale.unsqueeze(-1).unsqueeze(-1) * out
-        if not self.drop_path.training:
+        # Without drop path a factor of ones would cost a product of the complete feature map in the backward pass.
+        if not (self.drop_path.training and isinstance(self.drop_path, DropPath)):
             return x + out
         # Of ones, drop path makes the factor of each image, by the same random numbers as of the complete feature map.
         return torch.addcmul(x, out, self.drop_path(out.new_ones(len(out), 1, 1, 1)))

@@ -66,5 +66,7 @@ def test_where_fasternet_stands_is_computed_from_the_records(compared):
             flag = r' \*' if any(record['flags'] for record in pair) else ''
             assert ratio == f'{pair[0]["median_ms"] / pair[1]["median_ms"]:.2f}{flag}'
     first_screen = (ROOT / 'README.md').read_text().split('\n## ')[0]
-    assert set(re.findall(r'0\.\d\d', first_screen)) <= {ratio.split()[0] for *_, ratio, _ in lines}
+    # The ratio on a GPU is that of other records, which its own test reads.
+    on_cpu = first_screen.split('H200')[0]
+    assert set(re.findall(r'0\.\d\d', on_cpu)) <= {ratio.split()[0] for *_, ratio, _ in lines}
     assert set(re.findall(r'\d\d\.\d / \d\d\.\d', first_screen)) <= set(aps.values())

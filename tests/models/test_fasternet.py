@@ -755,3 +755,10 @@ def test_bad_argument(options, error, message):
 def test_bad_image(image, error, message, with_cp):
     with pytest.raises(error, match=message):
         FasterNet(TINY, with_cp=with_cp)(image)
+
+
+def test_a_block_without_drop_path_adds_its_shortcut_and_no_product():
+    """On a GPU a factor of ones takes a pass over the feature map in the backward pass, where timm has none."""
+    for rate, name in ((0, 'AddBackward0'), (0.1, 'AddcmulBackward0')):
+        block = FasterNet('t0', drop_path_rate=rate).stages[-1].blocks[-1]
+        assert block(torch.rand(1, 320, 2, 2)).grad_fn.name() == name

@@ -75,7 +75,7 @@ Send the checkout with .gpu to the machine, and run there, with OUT a folder to 
 $(command 170 'env peaks correct smoke' first.txt)
 
 2. if nothing is wrong, on the same machine, in at most 560 s:
-$(command 530 'tune latency comparison compile training detector operators others demo' second.txt)
+$(command 530 'tune latency comparison training detector operators demo others compile' second.txt)
 
 Then draw the pages here, OUT being docs/results/gpu:
 $venv/bin/python tools/benchmark/gpu.py --report-only --out-dir docs/results/gpu

@@ -19,6 +19,7 @@ __all__ = [
     'run_ms',
     'slower_than_plain',
     'speedups',
+    'slower_than_timm',
     'standings',
     'ways_of',
 ]
@@ -149,6 +150,18 @@ def slower_than_plain(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:
         yield from (text for _, text in sorted(found, key=itemgetter(0), reverse=True))
     elif compared:
         yield (f'In none of {count} is a form of ours slower than the folded plain network in channels_last.{left_out}')
+
+
+def slower_than_timm(records: Records) -> Iterator[str]:
+    """The training steps in which timm's backbone takes less time than ours, without recomputation."""
+    for ours in records.of_kind('training', contender='as it is'):
+        cell = {key: ours.get(key) for key in ('arch', 'shape', 'batch', 'precision', 'memory_format')}
+        for other in records.of_kind('training', contender='timm', **cell):
+            if other['median_ms'] < ours['median_ms'] and not is_tie(ours, other):
+                yield (
+                    f"timm's training step takes {other['median_ms'] / ours['median_ms']:.2f} times as long as ours "
+                    f'({ours["arch"].upper()}, batch {ours["batch"]}, {ours["precision"]}, {ours["memory_format"]}).'
+                )
 
 
 def is_worth(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from mmfasternet.benchmark.report.style import COLOURS, MARKERS, STYLE, encode
 from mmfasternet.errors import UserError
 from mmfasternet.files import write_file
 
-from .measured import aims, cells_of, is_worth, slower_than_plain, speedups, standings, ways_of
+from .measured import aims, cells_of, is_worth, slower_than_plain, slower_than_timm, speedups, standings, ways_of
 from .predicted import TIMM, draw_predicted, prediction_section, published_sections, speaks_against
 from .tables import measured_tables
 
@@ -157,7 +157,15 @@ def gpu_page(records: Records | None) -> str:
     return _MEASURED.format(
         title=title,
         first=first,
-        verdict=bullets([*slower_than_plain(cells), *is_worth(cells), *_aims(records, cells), *standings(cells)])
+        verdict=bullets(
+            [
+                *slower_than_timm(records),
+                *slower_than_plain(cells),
+                *is_worth(cells),
+                *_aims(records, cells),
+                *standings(cells),
+            ]
+        )
         or _FLAGGED,
         origin=origin(records),
         machine=_machine(records.machine),

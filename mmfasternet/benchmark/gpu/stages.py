@@ -38,6 +38,8 @@ from .ways import COMPILED, EAGER, GRAPHS, Way, build_networks, is_measured, mea
 __all__ = ['QUICK', 'STAGES', 'Plan', 'run_stages']
 
 _SQUARE, _DETECTION = (224, 224), (800, 1280)
+# Images at once, of which launching the kernels takes less than running them.
+_SEVERAL = 8
 # Height and width of the images, and how many at once.
 _SIZES = ((_SQUARE, 256), (_SQUARE, 1), (_SQUARE, 32), (_DETECTION, 1))
 
@@ -336,18 +338,17 @@ def _operators(run: _Run) -> None:
 
 
 def _comparison(run: _Run) -> None:
-    """The rows of the latency-vs-AP comparison; their page is drawn by tools/benchmark/compare.py."""
-    precision, memory_format = ('fp16', 'channels_last') if is_gpu(run.device) else ('fp32', 'contiguous')
-    protocol = Protocol(
-        device=run.device,
-        precision=precision,
-        memory_format=memory_format,
-        shape=run.plan.detection,
-        path='folded',
-        rounds=run.plan.rounds,
-    )
+    """The rows of the latency-vs-AP comparison; their page is drawn by tools/benchmark/compare.py.
+
+    Several images at once first: for one, launching the kernels takes most networks longer than running them.
+    """
+    on_gpu = is_gpu(run.device)
+    precision, memory_format = ('fp16', 'channels_last') if on_gpu else ('fp32', 'contiguous')
+    how = dict(device=run.device, precision=precision, memory_format=memory_format, path='folded')
     records = Records.open(run.out_dir / 'comparison/records.json', run.device)
-    measure_latencies([find_row(name) for name in run.plan.rows], protocol, records)
+    for several in (dict(batch=_SEVERAL, scopes=('backbone',)), {}) if on_gpu else ({},):
+        protocol = Protocol(shape=run.plan.detection, rounds=run.plan.rounds, **how, **several)
+        measure_latencies([find_row(name) for name in run.plan.rows], protocol, records)
 
 
 def _detector(run: _Run) -> None:
@@ -407,20 +408,20 @@ def _possible(run: _Run, ways: Sequence[Way]) -> list[Way]:
     return [way for way in ways if way.backend != 'graph' and way.network != 'fused' and way.name != 'max-autotune']
 
 
-# Name → what it does, and about how many seconds it takes on an H100, in order of worth: not all fit into a quarter of
-# an hour. torch.compile is worth its first cell alone.
+# Name → what it does, and about how many seconds it takes on an H200, in order of worth: not all fit into a quarter of
+# an hour. torch.compile is last, since max-autotune takes minutes for a cell and does not stop at a budget.
 STAGES: dict[str, tuple[Callable[[_Run], None], float]] = dict(
     env=(_env, 10),
     peaks=(_peaks, 10),
-    correct=(_correct, 90),
+    correct=(_correct, 80),
     smoke=(_smoke, 25),
-    tune=(_tune, 60),
-    latency=(_latency, 220),
-    comparison=(_comparison, 170),
-    compile=(_compile, 180),
-    training=(_training, 60),
-    detector=(_detector, 40),
+    tune=(_tune, 145),
+    latency=(_latency, 150),
+    comparison=(_comparison, 160),
+    training=(_training, 90),
+    detector=(_detector, 25),
     operators=(_operators, 90),
-    others=(_others, 220),
     demo=(_demo, 80),
+    others=(_others, 150),
+    compile=(_compile, 360),
 )

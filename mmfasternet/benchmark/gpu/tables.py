@@ -87,10 +87,15 @@ def _throughput_table(cells: dict[Cell, dict[str, dict]]) -> str:
 
 
 def _flags(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:
+    """Why figures of a cell are flagged, and which."""
     for cell, row in cells.items():
-        reasons = [f'{way} ({"; ".join(record["flags"])})' for way, record in row.items() if record['flags']]
-        if reasons:
-            yield f'\\* {cell.title}: {", ".join(reasons)}'
+        ways: dict[str, list[str]] = {}
+        for way, record in row.items():
+            for reason in record['flags']:
+                ways.setdefault(reason, []).append(way)
+        if ways:
+            reasons = (f'{"all" if len(found) == len(row) else "; ".join(found)}: {why}' for why, found in ways.items())
+            yield f'\\* {cell.title}. {". ".join(reasons)}'
 
 
 def _peaks(peaks: dict[str, float]) -> str:
