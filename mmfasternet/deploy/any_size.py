@@ -22,11 +22,11 @@ class _Padding(nn.Module):
         return F.pad(x, (0, right, 0, below))
 
 
-def bound_to_a_size(backbone: nn.Module) -> str | None:
-    """Why torch can't follow the sizes of a backbone's maps in reasonable time.
+def bound_to_a_size(model: nn.Module) -> str | None:
+    """Why torch can't follow the sizes of a model's maps, or not in reasonable time.
 
     Args:
-        backbone: What is exported.
+        model: What is exported, or the model that it is a part of.
 
     Returns:
         The reason, or None.
@@ -36,9 +36,11 @@ def bound_to_a_size(backbone: nn.Module) -> str | None:
         True
     """
     # torch takes many minutes for the sizes of shifted windows, if it comes to an end.
-    if any(type(module).__name__ == 'ShiftWindowMSA' for module in backbone.modules()):
-        return 'the number of its windows depends on the size'
-    return None
+    reasons = dict(
+        ShiftWindowMSA='the number of its windows depends on the size',
+        MultiScaleDeformableAttention='its deformable attention splits a row of all places into levels of known sizes',
+    )
+    return next((reasons[name] for module in model.modules() if (name := type(module).__name__) in reasons), None)
 
 
 def of_any_size(graph: nn.Module) -> nn.Module:

@@ -133,7 +133,7 @@ def export_onnx(
     form = form_of(part, shape, batch, max_detections, masks)
     data = read_data(config, split='val') if max_drop is not None else None
     cfg, model = build_model(config)
-    if form.shape is None and (reason := bound_to_a_size(model.backbone)):
+    if form.shape is None and (reason := bound_to_a_size(model if part == 'detector' else model.backbone)):
         raise UserError(_not_exported(model.backbone, None, reason))
     part_of(cfg, model, config, part, form)  # what stands in the way is said before the weights are read
     saved = (load_model(model, checkpoint).get('dataset_meta') or {}) if checkpoint else {}

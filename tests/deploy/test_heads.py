@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.complete_models import MODELS, build_small, write_small
+from helpers.complete_models import MODELS, build_small, write_dino, write_small
 from helpers.project import ROOT
 
 if torch.__version__ < (2, 9):
@@ -180,9 +180,17 @@ def test_what_the_steps_do_not_support_is_refused(head, settings, message, tmp_p
     assert not (tmp_path / 'a.onnx').exists()
 
 
-def test_dino_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r'this DINO cannot be exported completely, since its bbox_head is a DINOHead'):
-        export_onnx(ROOT / 'configs/detection/dino_fasternet_l.py', tmp_path / 'a.onnx')
+@pytest.mark.slow
+def test_dino_of_a_fixed_size(tmp_path):
+    """The export itself compares it with mmdet's predict, each image of a batch."""
+    config = write_dino(tmp_path / 'small.py')
+    torch.save(dict(state_dict=build_small(config).state_dict()), tmp_path / 'small.pth')
+    given = dict(checkpoint=str(tmp_path / 'small.pth'), shape=(64, 96))
+    found = export_onnx(config, tmp_path / 'a.onnx', batch=2, max_detections=15, **given)
+    assert found.outputs['boxes'] == 'float32 (30, 4)' and '15 detections' in found.difference
+    assert {node.op_type for node in onnx.load(tmp_path / 'a.onnx').graph.node} > {'GridSample', 'TopK'}
+    with pytest.raises(UserError, match=r'for images of any size .* deformable attention .* by --shape HEIGHT WIDTH'):
+        export_onnx(config, tmp_path / 'b.onnx')
 
 
 def test_other_classes_are_seen():

@@ -10,7 +10,7 @@ from mmfasternet.engine.build import build_model
 
 from .project import ROOT
 
-__all__ = ['MODELS', 'build_small', 'write_small']
+__all__ = ['MODELS', 'build_small', 'write_dino', 'write_small']
 
 CHANNELS = [40, 80, 160, 320]
 BACKBONE = "backbone=dict(_delete_=True, type='FasterNet', arch=dict(embed_dims=40, depths=(1, 1, 1, 1)){})"
@@ -90,6 +90,16 @@ def write_small(head: str, path: Path, more: str = '') -> Path:
     """The config of a small model with a head; more of its settings as keywords."""
     base, settings = MODELS[head]
     path.write_text(f'_base_ = {str(ROOT / "configs" / base)!r}\nmodel = dict({settings}, {more})\n')
+    return path
+
+
+def write_dino(path: Path) -> Path:
+    """The config of a small DINO, whose file has a fixed size."""
+    few = 'num_queries=40, encoder=dict(num_layers=1), decoder=dict(num_layers=2), test_cfg=dict(max_per_img=20)'
+    path.write_text(
+        f'_base_ = {str(ROOT / "configs/detection/dino_fasternet_l.py")!r}\n'
+        f'model = dict({LEVELS}, neck=dict(in_channels={CHANNELS[1:]}), {few})\n'
+    )
     return path
 
 

@@ -10,6 +10,7 @@ HEADS = {
     'mmdet.RetinaHead': ('retina', 'RetinaGraph'),
     'mmdet.FCOSHead': ('fcos', 'FCOSGraph'),
     'mmdet.ATSSHead': ('atss', 'ATSSGraph'),
+    'mmdet.DINOHead': ('dino', 'DINOGraph'),
     'mmdet.RTMDetHead': ('rtmdet', 'RTMDetGraph'),
     'mmdet.RTMDetSepBNHead': ('rtmdet', 'RTMDetGraph'),
     'mmdet.RTMDetInsHead': ('rtmdet_ins', 'RTMDetInsGraph'),
