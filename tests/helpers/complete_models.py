@@ -103,9 +103,9 @@ def write_dino(path: Path) -> Path:
     return path
 
 
-def build_small(config: Path) -> nn.Module:
+def build_small(config: Path, seed: int = 0) -> nn.Module:
     """The model with weights that find objects of several classes in any image."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = build_model(config)[1].requires_grad_(False)
     randomize_norms(model)
     for name, layer in model.named_modules():
