@@ -77,8 +77,9 @@ $(command 170 'env peaks correct smoke' first.txt)
 2. if nothing is wrong, on the same machine, in at most 560 s:
 $(command 530 'tune latency comparison training detector operators demo others compile' second.txt)
 
-Then draw the pages here, OUT being docs/results/gpu:
+Then draw the pages here, OUT being docs/results/gpu, its folder comparison docs/results/compare_gpu, and its folder
+operators docs/results/gpu/operators:
 $venv/bin/python tools/benchmark/gpu.py --report-only --out-dir docs/results/gpu
 $venv/bin/python tools/paper/operators.py --report-only --out-dir docs/results/gpu/operators
-$venv/bin/python tools/benchmark/compare.py --report-only --out-dir docs/results/gpu/comparison --records docs/results/compare/records.json
+$venv/bin/python tools/benchmark/compare.py --report-only --out-dir docs/results/compare_gpu --records docs/results/compare/records.json
 TEXT

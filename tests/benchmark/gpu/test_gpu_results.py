@@ -54,7 +54,7 @@ def test_the_guide_says_what_was_measured(name, measured):
 
 
 def test_what_readme_says_of_the_gpu_is_not_flagged():
-    records = Records.read(RESULTS / 'comparison/records.json')
+    records = Records.read(ROOT / 'docs/results/compare_gpu/records.json')
     latencies = {record['row']: record for record in records.of_kind('latency', scope='backbone')}
     ahead, ours = latencies['convnext_tiny_3x'], latencies['fasternet_m']
     assert not ahead['flags'] and not ours['flags'] and not is_tied(ahead, ours)
