@@ -37,8 +37,8 @@ def swap_convolutions(model: nn.Module, partial_ratio: float = 1 / 4) -> Swapped
     section 3.3; nothing stands between the two layers. A convolution is swapped if it has stride 1, one group, a square
     odd kernel, zero padding that keeps height and width, and more weights than the two. The others stay.
 
-    The new network is not equal to the old one until it is trained. Its new layers start from PyTorch's default
-    initialization; all others keep their weights.
+    The new network is another function until it is trained. Its new layers start from He's initialization, which keeps
+    the size of values without a norm too; all others keep their weights.
 
     Args:
         model: Any network of PyTorch; it stays as it is.
@@ -120,5 +120,8 @@ def _replacement(conv: nn.Conv2d, partial_ratio: float) -> nn.Sequential:
         PConv(conv.in_channels, partial_ratio, conv.kernel_size[0], conv.dilation[0]),
         nn.Conv2d(conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None),
     )
+    # Between the two is no activation, after the second usually one.
+    nn.init.kaiming_normal_(layers[0].partial_conv3.weight, nonlinearity='linear')
+    nn.init.kaiming_normal_(layers[1].weight, nonlinearity='relu')
     layers = layers.to(conv.weight.device, conv.weight.dtype).train(conv.training)
     return layers.requires_grad_(conv.weight.requires_grad)

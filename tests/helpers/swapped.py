@@ -32,7 +32,7 @@ def _row(record: dict, language: str) -> list[str]:
     ]
     cells = [f'`{record["row"]}`', str(record['swapped']), str(sum(record['left'].values())), *changes]
     if not record['swapped']:
-        return [*cells, NOTHING[language], '1.00']
+        return [*cells, NOTHING[language], '']
     if 'before' not in record:
         return [*cells, NOT_TIMED[language], '']
     before, after = record['before'], record['after']
@@ -48,9 +48,10 @@ def found_table(page: str) -> str:
 def write_tables() -> None:
     records = Records.read(RECORDS)
     for language, path in PAGES.items():
+        block = f'<!-- table -->\n\n{make_table(records, language)}\n\n<!-- end -->'
         page = path.read_text(encoding='utf-8')
-        new = page.replace(found_table(page), make_table(records, language))
-        path.write_text(new, encoding='utf-8')
+        page = re.sub('<!-- table -->.*?<!-- end -->', lambda _, block=block: block, page, flags=re.DOTALL)
+        path.write_text(page, encoding='utf-8')
 
 
 if __name__ == '__main__':

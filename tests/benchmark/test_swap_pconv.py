@@ -1,5 +1,7 @@
 """What PConv changes in a network: the figures, the tool, and the guide's table."""
 
+import re
+
 import pytest
 from helpers.project import ROOT, run_in_process
 from helpers.swapped import PAGES, RECORDS, found_table, make_table
@@ -106,6 +108,25 @@ def test_a_config_means_its_backbone(tmp_path):
 @pytest.mark.parametrize('language', PAGES)
 def test_the_guides_table_is_that_of_the_records(language):
     assert found_table(PAGES[language].read_text(encoding='utf-8')) == make_table(Records.read(RECORDS), language)
+
+
+@pytest.mark.parametrize('language', PAGES)
+def test_the_guides_ratios_of_operators_are_those_of_their_records(language):
+    records = Records.read(ROOT / 'docs/results/paper/operators/records.json')
+    spans = []
+    for batch in (1, 32):
+        ratios = [
+            records.find('paper', 'pconv_pwconv', settings=conv['settings'])['figures']['median_ms']
+            / conv['figures']['median_ms']
+            for conv in records.of_kind('paper', row='conv3x3')
+            if conv['settings']['batch'] == batch
+        ]
+        assert len(ratios) == 4
+        spans += [f'{min(ratios):.2f}', f'{max(ratios):.2f}']
+    page = PAGES[language].read_text(encoding='utf-8')
+    assert re.findall(r'(\d\.\d\d) (?:to|到) (\d\.\d\d)', page) == [tuple(spans[:2]), tuple(spans[2:])]
+    # The multiply-adds of a PConv and a 1×1, of those of a 3×3 convolution.
+    assert f'{(9 / 16 + 1) / 9:.2f}' == '0.17' and '0.17' in page
 
 
 def test_the_counts_of_the_records_are_those_of_the_networks():
