@@ -1,4 +1,6 @@
-"""Swap the k×k convolutions of a network for PConv and 1×1, and compare it before and after.
+"""Swap the k×k convolutions of a network for PConv; compare it before and after.
+
+Each becomes a PConv and a 1×1 convolution: parameters, FLOPs, latency in turns, and the largest difference of outputs.
 
 The new network is another function until it is trained: FLOPs and latency say what it costs, and nothing says how
 accurate it will be. docs/swap_pconv.md says when it helps.

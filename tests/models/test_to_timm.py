@@ -3,14 +3,17 @@
 import pytest
 import torch
 from helpers.golden import golden_image, golden_state_dict, make_state_dict
+from helpers.project import ROOT
+from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 
 from mmfasternet import FasterNet
+from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError
 from mmfasternet.models.to_timm import save_for_timm
 from mmfasternet.models.variants import VARIANTS
 from mmfasternet.weights.reader import CheckpointError
-from mmfasternet.weights.state_dict import fasternet_state_dict, timm_state_dict
+from mmfasternet.weights.state_dict import classifier_state_dict, fasternet_state_dict, timm_state_dict
 
 timm = pytest.importorskip('timm')
 
@@ -52,16 +55,13 @@ def test_feature_maps_of_a_detector_are_timms(arch, suffix, tmp_path):
 @pytest.mark.parametrize('form', ['classifier', 'wrapped', 'authors', 'timm'])
 def test_logits_of_a_classifier_are_timms(form, tmp_path):
     pytest.importorskip('mmpretrain')
-    from mmfasternet.models.classifier_head import FasterNetClsHead
-
+    init_default_scope('mmpretrain')
     entries, classes = classifier_of_7(), 7
     if form in ('authors', 'timm'):
         entries, classes = golden_state_dict('t0', 'classification'), 1000
-    init_cfg = dict(type='Pretrained', checkpoint=save(tmp_path / 'ours.pth', entries))
-    backbone = FasterNet('t0', out_indices=(3,), out_norm=False, init_cfg=init_cfg).eval()
-    head = FasterNetClsHead(classes, in_channels=320, act_cfg=dict(type='GELU'), init_cfg=init_cfg).eval()
-    backbone.init_weights()
-    head.init_weights()
+    config = load_config(ROOT / 'configs/classification/fasternet_t0_imagenet.py', {'model.head.num_classes': classes})
+    ours = MODELS.build(config.model).eval()
+    ours.load_state_dict(classifier_state_dict(entries))
 
     entries = timm_state_dict(entries) if form == 'timm' else entries
     source = save(tmp_path / 'source.pth', entries, prefix='module.' if form == 'wrapped' else '')
@@ -69,7 +69,7 @@ def test_logits_of_a_classifier_are_timms(form, tmp_path):
     assert written.options == dict(num_classes=classes) and written.entries == 131 and written.left_out == ()
     theirs = timm.create_model(written.name, checkpoint_path=str(tmp_path / 'for_timm.pth'), **written.options).eval()
     with torch.no_grad():
-        torch.testing.assert_close(head(backbone(golden_image())), theirs(golden_image()), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours(golden_image()), theirs(golden_image()), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize('arch', VARIANTS)

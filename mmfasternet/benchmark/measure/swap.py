@@ -40,7 +40,9 @@ def build_network(name: str) -> nn.Module:
     model = build_model(name)[1].backbone if name.endswith('.py') else _build_by_name(name)
     # Residual blocks that start as the identity would hide what their convolutions compute.
     randomize_norms(model)
-    return model.eval()
+    # Not chained: ResNet of mmdet returns nothing from train().
+    model.eval()
+    return model
 
 
 def _build_by_name(name: str) -> nn.Module:
