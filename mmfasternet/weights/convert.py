@@ -11,9 +11,9 @@ from mmfasternet.files import write_file
 
 from .download import without_secrets
 from .reader import read_checkpoint
-from .state_dict import check_finite, drop_classifier, fasternet_state_dict
+from .state_dict import StateDict, check_finite, drop_classifier, fasternet_state_dict
 
-__all__ = ['save_backbone']
+__all__ = ['check_suffix', 'save_backbone', 'save_weights']
 
 
 def save_backbone(source: str | Path, target: str | Path, prefix: str | None = None, trust: bool = False) -> int:
@@ -43,18 +43,51 @@ def save_backbone(source: str | Path, target: str | Path, prefix: str | None = N
         >>> save_backbone('trained.pth', 'fasternet_t0.safetensors')
         148
     """
-    target = Path(target)
-    if target.suffix not in ('.pth', '.safetensors'):
-        raise UserError(f'{target} must end in .pth or .safetensors')
+    check_suffix(target)
     found = fasternet_state_dict(read_checkpoint(source, trust=trust), without_secrets(source), prefix)
     check_finite(found, without_secrets(source))
+    weights = drop_classifier(found)
+    save_weights(weights, target)
+    return len(weights)
+
+
+def check_suffix(target: str | Path) -> None:
+    """Make sure that a file's name says in which of the two forms it is to be written.
+
+    Args:
+        target: The file.
+
+    Raises:
+        UserError: If it ends neither in ``.pth`` nor in ``.safetensors``.
+
+    Example:
+        >>> check_suffix('fasternet_t0.pth')
+    """
+    if Path(target).suffix not in ('.pth', '.safetensors'):
+        raise UserError(f'{target} must end in .pth or .safetensors')
+
+
+def save_weights(weights: StateDict, target: str | Path) -> None:
+    """Write a file of weights alone, in the form that its suffix says.
+
+    Args:
+        weights: Tensors by key.
+        target: File to write, ``.pth`` or ``.safetensors``; it is written completely or not at all.
+
+    Raises:
+        UserError: If it can't be written.
+
+    Example:
+        >>> save_weights(dict(weight=torch.ones(2)), 'example.safetensors')
+        >>> read_checkpoint('example.safetensors')
+        {'weight': tensor([1., 1.])}
+    """
     # Cloned, since a view would be saved with the complete storage that it shares.
-    weights = {key: value.clone() for key, value in drop_classifier(found).items()}
-    if target.suffix == '.safetensors':
+    weights = {key: value.clone() for key, value in weights.items()}
+    if Path(target).suffix == '.safetensors':
         content = safetensors.torch.save(weights)
     else:
         buffer = io.BytesIO()
         torch.save(dict(state_dict=weights), buffer)
         content = buffer.getvalue()
     write_file(target, content)
-    return len(weights)

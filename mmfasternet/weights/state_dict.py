@@ -23,6 +23,7 @@ __all__ = [
     'load_exactly',
     'match_backbone',
     'strip_prefix',
+    'timm_state_dict',
     'unwrap',
 ]
 
@@ -97,6 +98,32 @@ def classifier_state_dict(state_dict: StateDict) -> StateDict:
         return state_dict
     renamed = _from_timm(bare)
     return {f'{"head" if key.startswith(_CLASSIFIER) else "backbone"}.{key}': value for key, value in renamed.items()}
+
+
+def timm_state_dict(state_dict: StateDict) -> StateDict:
+    """Rename a FasterNet to timm's keys, the inverse of what :func:`fasternet_state_dict` does to timm's files.
+
+    Args:
+        state_dict: Tensors by this project's keys, with or without the classifier.
+
+    Returns:
+        Key → tensor. The norms of the outputs are left out, since timm's network has none.
+
+    Example:
+        >>> import torch
+        >>> keys = ('stages.1.norm.bias', 'stages.2.blocks.0.mlp.0.weight', 'norm2.bias', 'head.bias')
+        >>> list(timm_state_dict({key: torch.ones(1) for key in keys}))
+        ['stages.1.downsample.norm.bias', 'stages.1.blocks.0.mlp.0.weight', 'classifier.bias']
+    """
+    renamed = {}
+    for key, value in state_dict.items():
+        if not _is_output_norm(key):
+            key = re.sub(r'^stages\.([135])\.', lambda m: f'stages.{(int(m[1]) + 1) // 2}.downsample.', key)
+            key = re.sub(r'^stages\.([0246])\.blocks\.', lambda m: f'stages.{int(m[1]) // 2}.blocks.', key)
+            key = re.sub(r'^avgpool_pre_head\.1\.', 'conv_head.', key)
+            key = re.sub(r'^head\.', 'classifier.', key)
+            renamed[key] = value
+    return renamed
 
 
 def drop_classifier(state_dict: StateDict) -> StateDict:

@@ -159,6 +159,16 @@ def test_convert_checkpoint_keeps_the_weights_alone(tmp_path, run, suffix):
     assert not list(tmp_path.glob('*.part'))
 
 
+def test_convert_checkpoint_to_timm_says_how_timm_loads_it(tmp_path, capsys):
+    torch.save(golden_state_dict('t0'), tmp_path / 'trained.pth')
+    target = tmp_path / 'for_timm.safetensors'
+    run_here(TOOLS / 'convert_checkpoint.py', tmp_path / 'trained.pth', target, '--to', 'timm')
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith(f'{target}: 128 entries, ')
+    assert others[0].startswith('left out: norm0, norm2, norm4, norm6')
+    assert others[1].startswith("feature maps: timm.create_model('fasternet_t0', features_only=True")
+
+
 @pytest.mark.parametrize(
     'tool, args, message',
     [

@@ -90,6 +90,10 @@ _TEXTS_OR_MISSING = _Check(
 )
 _TEXTS = _Check('a list of texts', lambda value: _is_list(value, None, _is_text))
 _OBJECT = _Check('an object', lambda value: isinstance(value, dict))
+_TIMED_OR_MISSING = _Check(
+    'an object with "median_ms" above 0, or missing',
+    lambda value: value is None or (isinstance(value, dict) and _is_positive(value.get('median_ms'))),
+)
 _FILLED = _Check('an object that is not empty', lambda value: isinstance(value, dict) and value != {})
 _SCOPE = _Check(f'one of {", ".join(SCOPES)}', lambda value: value in SCOPES)
 _GPU_PARTS = ('peaks', 'differences', 'kernel', 'demo')
@@ -361,6 +365,31 @@ KINDS = {
             *_LATENCIES,
         ),
         ('contender', 'threads'),
+    ),
+    'swap': _Kind(
+        'A network before and after its k×k convolutions became PConv and 1×1: `tools/swap_pconv.py`.',
+        (
+            _Field('shape partial_ratio', 'pixels, 1', 'the image, and the share of channels that a PConv convolves'),
+            _Field('params_before params_after', '1', 'of the network with random weights', _COUNT),
+            _Field('flops_before flops_after', 'multiply-adds', 'every operator that multiplies and adds', _COUNT),
+            _Field('swapped', '1', 'convolutions that became PConv and 1×1', _COUNT),
+            _Field('left', '', 'why others did not → how many', _OBJECT),
+            _Field(
+                'max_difference',
+                '1',
+                'largest difference of the outputs over the largest value: the new layers are not trained',
+                _NUMBER_OR_MISSING,
+            ),
+            _Field('threads', '1', 'of torch on the CPU; missing without latencies', _COUNT_OR_MISSING),
+            _Field(
+                'before after',
+                'ms',
+                'latencies of one image in eager fp32, taken in turns: the fields from `median_ms` to `flags` of kind '
+                '`latency`; missing if nothing was swapped or timed',
+                _TIMED_OR_MISSING,
+            ),
+        ),
+        ('shape', 'partial_ratio'),
     ),
     'artifact': _Kind(
         "A detector's file in a runtime: `make artifacts`. A part that is not measured yet is missing.",
