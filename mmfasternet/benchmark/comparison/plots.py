@@ -24,12 +24,14 @@ from .panels import (
     new_figure,
     panel_title,
 )
+from .provenance import plotted_settings
 from .seeds import by_backbone
 
 __all__ = [
     'draw_comparison',
     'draw_curves',
     'draw_flops',
+    'draw_published',
     'draw_throughput',
     'draw_trained',
     'backbone_points',
@@ -45,14 +47,29 @@ _FAINT = dict(fontsize=7.5, color='#888888')
 @matplotlib.rc_context(STYLE)
 def draw_comparison(report: Report) -> Figure:
     """Latency against box AP and mask AP: as published, and beside it as each group of latencies has it."""
-    without = [row.label for row in report.rows if not row.ap]
-    notes = [f'Not drawn, since no AP is known: {", ".join(without)}.'] if without else []
+    groups = [row for row in report.rows if not row.ap], [row for row in report.rows if row.ap and not row.config]
+    reasons = 'since no AP is known', 'since there is no config to measure'
+    notes = [
+        f'Not drawn, {reason}: {", ".join(row.marked_label for row in rows)}.'
+        for rows, reason in zip(groups, reasons, strict=True)
+        if rows
+    ]
     circle = dict(linestyle='', marker='o', color='#555555')
     keys = [
         Line2D([], [], **circle, markerfacecolor='white', label='AP published'),
         Line2D([], [], **circle, label='AP measured'),
     ]
     return draw_latency_ap(report, [None, *report.groups], 'Pareto front', keys, notes)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_published(report: Report) -> Figure | None:
+    """Latencies of backbones on other devices against box AP and mask AP, both as published."""
+    settings = plotted_settings(report.rows)
+    if not settings:
+        return None
+    notes = ['Published figures alone: nothing here was measured by this project.']
+    return draw_latency_ap(report, settings, 'Pareto front', notes=notes)
 
 
 @matplotlib.rc_context(STYLE)
