@@ -49,7 +49,8 @@ class TimmFeatures(BaseModule):
         norm_eval: Whether every BN keeps its running statistics in training. Defaults to False.
         with_cp: Whether stages or blocks, as timm divides the network, are recomputed in the backward pass to save
             memory; gradients and BN statistics stay the same. Defaults to False.
-        drop_path_rate: Stochastic depth of the last block; timm sets that of the others. Defaults to 0.0.
+        drop_path_rate: Stochastic depth of the last block; timm sets that of the others. None means
+            timm's. Defaults to None.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` takes a path or URL of timm's file of the network, or its
             name as 'timm://repvit_m1_1.dist_300e_in1k' or 'hf-hub:timm/repvit_m1_1.dist_300e_in1k', and fails unless
             every entry fits, except for those of the classifier and of stages that are not built; ``trust=True`` reads
@@ -84,7 +85,7 @@ class TimmFeatures(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: float | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         if init_cfg is not None and not (isinstance(init_cfg, dict) and is_pretrained(init_cfg)):
@@ -176,11 +177,11 @@ class TimmFeatures(BaseModule):
         self._frozen = frozenset()
         self.eval()
 
-    def _build(self, options: dict[str, Any], drop_path_rate: float) -> nn.Module:
-        if not isinstance(drop_path_rate, (int, float)) or not 0 <= drop_path_rate < 1:
-            raise ValueError(f'drop_path_rate must be from 0 to less than 1, but got {drop_path_rate!r}')
-        if drop_path_rate == 0:
+    def _build(self, options: dict[str, Any], drop_path_rate: float | None) -> nn.Module:
+        if drop_path_rate is None:
             return timm.create_model(self.arch, **options)
+        if not isinstance(drop_path_rate, (int, float)) or not 0 <= drop_path_rate < 1:
+            raise ValueError(f'drop_path_rate must be None or from 0 to less than 1, but got {drop_path_rate!r}')
         try:
             return timm.create_model(self.arch, **options, drop_path_rate=drop_path_rate)
         except TypeError:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from mmfasternet.benchmark.records import SCOPES
 from mmfasternet.benchmark.report.style import STYLE
 
-from .collect import Group, Report
+from .collect import Group, Report, ReportRow
 from .panels import (
     RowPoint,
     draw_latency_ap,
@@ -47,19 +47,25 @@ _FAINT = dict(fontsize=7.5, color='#888888')
 @matplotlib.rc_context(STYLE)
 def draw_comparison(report: Report) -> Figure:
     """Latency against box AP and mask AP: as published, and beside it as each group of latencies has it."""
-    groups = [row for row in report.rows if not row.ap], [row for row in report.rows if row.ap and not row.config]
-    reasons = 'since no AP is known', 'since there is no config to measure'
-    notes = [
-        f'Not drawn, {reason}: {", ".join(row.marked_label for row in rows)}.'
-        for rows, reason in zip(groups, reasons, strict=True)
-        if rows
-    ]
+    reasons: dict[str, list[str]] = {}
+    for row in report.rows:
+        if reason := _why_not_drawn(row):
+            reasons.setdefault(reason, []).append(row.marked_label)
+    notes = [f'Not drawn, since {reason}: {", ".join(labels)}.' for reason, labels in reasons.items()]
     circle = dict(linestyle='', marker='o', color='#555555')
     keys = [
         Line2D([], [], **circle, markerfacecolor='white', label='AP published'),
         Line2D([], [], **circle, label='AP measured'),
     ]
     return draw_latency_ap(report, [None, *report.groups], 'Pareto front', keys, notes)
+
+
+def _why_not_drawn(row: ReportRow) -> str | None:
+    if not row.ap:
+        return 'no AP is known'
+    if row.latencies or (row.published and row.published.latency_ms):
+        return None
+    return 'no latency was measured' if row.config else 'there is no config to measure'
 
 
 @matplotlib.rc_context(STYLE)
