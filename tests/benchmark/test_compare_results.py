@@ -35,12 +35,10 @@ def test_every_row_is_measured(compared, trained):
     for records, rows, scopes in ((compared, BUILT_ROWS, SCOPES[:2]), (trained, TRAINED_ROWS, SCOPES)):
         names = sorted(row.name for row in rows)
         assert sorted(record['row'] for record in records.of_kind('complexity')) == names
-        backbone, *others = (
-            sorted(record['row'] for record in records.of_kind('latency', scope=scope)) for scope in scopes
-        )
-        assert all(other == backbone for other in others)
+        timed = [sorted(record['row'] for record in records.of_kind('latency', scope=scope)) for scope in scopes]
+        assert all(found == timed[0] for found in timed)
         if records is trained:
-            assert backbone == names
+            assert timed[0] == names
     # The backbones of the paper's Table 4 at least.
     timed = {record['row'] for record in compared.of_kind('latency')}
     assert timed >= {row.name for row in ROWS if row.published and row.published.latency_ms}
