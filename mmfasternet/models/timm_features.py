@@ -6,11 +6,12 @@ Import this module to register it; ``import mmfasternet`` does not, because timm
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmfasternet.weights.initialize import is_pretrained, pretrained_by
@@ -48,6 +49,8 @@ class TimmFeatures(BaseModule):
         norm_eval: Whether every BN keeps its running statistics in training. Defaults to False.
         with_cp: Whether stages or blocks, as timm divides the network, are recomputed in the backward pass to save
             memory; gradients and BN statistics stay the same. Defaults to False.
+        drop_path_rate: Stochastic depth of the last block; timm sets that of the others. None means
+            timm's. Defaults to None.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` takes a path or URL of timm's file of the network, or its
             name as 'timm://repvit_m1_1.dist_300e_in1k' or 'hf-hub:timm/repvit_m1_1.dist_300e_in1k', and fails unless
             every entry fits, except for those of the classifier and of stages that are not built; ``trust=True`` reads
@@ -82,6 +85,7 @@ class TimmFeatures(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
+        drop_path_rate: float | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         if init_cfg is not None and not (isinstance(init_cfg, dict) and is_pretrained(init_cfg)):
@@ -107,7 +111,7 @@ class TimmFeatures(BaseModule):
                     f'frozen_stages must be -1{"".join(f", {stage}" for stage in there)} for {arch!r}, which has no '
                     f'such stage, but got {frozen_stages}'
                 )
-        self.body = timm.create_model(arch, **plan.options)
+        self.body = self._build(plan.options, drop_path_rate)
         for name, parameter in self.body.named_parameters():
             # Several processes would wait for the gradients of those that no map depends on.
             if name in self._frozen or name not in self._behind:
@@ -172,6 +176,16 @@ class TimmFeatures(BaseModule):
         reparameterize_model(self.body.eval(), inplace=True)
         self._frozen = frozenset()
         self.eval()
+
+    def _build(self, options: dict[str, Any], drop_path_rate: float | None) -> nn.Module:
+        if drop_path_rate is None:
+            return timm.create_model(self.arch, **options)
+        if not isinstance(drop_path_rate, (int, float)) or not 0 <= drop_path_rate < 1:
+            raise ValueError(f'drop_path_rate must be None or from 0 to less than 1, but got {drop_path_rate!r}')
+        try:
+            return timm.create_model(self.arch, **options, drop_path_rate=drop_path_rate)
+        except TypeError:
+            raise ValueError(f'drop_path_rate is not supported by {self.arch!r}: leave it out') from None
 
     def _recompute(self) -> None:
         network = getattr(self.body, 'model', self.body)

@@ -21,7 +21,7 @@ from mmfasternet.benchmark.comparison.seeds import spread, verdict
 from mmfasternet.benchmark.comparison.trained import is_recorded, measure_trained
 from mmfasternet.benchmark.comparison.trained_report import merge_seeds, trained_page, write_trained
 from mmfasternet.benchmark.measure.latency import Protocol
-from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, find_row
+from mmfasternet.benchmark.published.rows import BUILT_ROWS, ROWS, TRAINED_ROWS, find_row
 from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.datasets import make_shapes
 from mmfasternet.engine.build import build_model
@@ -365,7 +365,7 @@ def test_dry_run_resolves_every_step_on_coco(tmp_path):
     lines = found.stdout.splitlines()
     assert lines[-1] == 'nothing is missing'
     commands = [line for line in lines if line.startswith('bash')]
-    assert len(commands) == 2 * 2 * len(ROWS)
+    assert len(commands) == 2 * 2 * len(BUILT_ROWS)
     assert f'tools/dist_train.sh {ROOT}/configs/mask_rcnn_fasternet_s.py 8 --work-dir ' in found.stdout
     assert 'work_dirs/compare_trained_coco/seed_1/fasternet_s/epoch_12.pth 8' in found.stdout
     assert all('--auto-scale-lr' in line for line in commands if 'dist_train.sh' in line)

@@ -61,7 +61,7 @@ def test_readme_without_markers_is_refused(tmp_path):
 
 
 def test_family_without_a_line_is_named(monkeypatch):
-    monkeypatch.setattr(metafiles_module, 'ROWS', (find_row('trained_mobilenet_v2'),))
+    monkeypatch.setattr(metafiles_module, 'BUILT_ROWS', (find_row('trained_mobilenet_v2'),))
     with pytest.raises(UserError, match=r'families\.csv.*MobileNet'):
         metafiles(ROOT)
 

@@ -103,7 +103,9 @@ def test_a_point_for_each_row_with_ap_on_each_machine(opened, records):
     places = sum(len({group.machine for group in row.latencies}) for row in rows if row.ap)
     assert opened.page.locator('#plot .scatterlayer .point').count() == len(opened.points()) == places
     missing = opened.page.locator('#missing').inner_text()
-    assert missing.endswith(f': {", ".join(row.label for row in rows if not row.ap)}.')
+    unmeasured = [row.label for row in rows if row.ap and not row.latencies]
+    for labels in ([row.label for row in rows if not row.ap], unmeasured):
+        assert f': {", ".join(labels)}.' in missing
 
 
 def test_published_and_measured_markers(opened):
@@ -195,7 +197,7 @@ def test_numbers_sort_as_numbers_and_empty_cells_last(opened, title):
 
 
 def test_texts_sort(opened):
-    button = opened.page.get_by_role('button', name='Backbone', exact=True)
+    button = opened.page.locator('#table').get_by_role('button', name='Backbone', exact=True)
     button.click()
     names = opened.column('Backbone')
     button.click()
@@ -245,4 +247,44 @@ def test_published_alone(open_page, tmp_path):
     opened = open_page(write_report([], tmp_path)['index.html'])
     published = [row for row in ROWS if row.published and row.published.latency_ms]
     assert opened.page.locator('#plot .scatterlayer .point').count() == len(published)
-    assert opened.page.locator('#x option').all_inner_texts() == [PUBLISHED]
+    first, *others = opened.page.locator('#x option').all_inner_texts()
+    assert first == PUBLISHED and len(others) > 1
+    assert all(other.startswith('Published ms for an image: ') for other in others)
+
+
+def test_distilled_backbones_go_and_come(opened):
+    def shown():
+        return opened.column('Backbone'), opened.page.locator('#provenance tbody th').all_inner_texts()
+
+    figures, origins = shown()
+    assert 'RepViT-M1.1 ‡' in figures and 'iFormer-M ‡' in origins
+    opened.page.get_by_label('Without distilled backbones').check()
+    assert shown() == tuple([label for label in labels if '‡' not in label] for labels in (figures, origins))
+    assert not any('‡' in label for label, *_ in opened.points())
+    # Whether these are distilled, nobody says.
+    assert 'FastViT-SA12' in shown()[0]
+    opened.page.get_by_label('Without distilled backbones').uncheck()
+    assert shown() == (figures, origins)
+
+
+def test_retinanet_and_published_latencies(opened):
+    iphone = 'Published ms for an image: backbone, iPhone 13, Core ML, 512 × 512, batch 1'
+    opened.page.get_by_label('Horizontal axis').select_option(label=iphone)
+    points = {label: values for label, *values in opened.points()}
+    assert points['<b>iFormer-M ‡</b>'] == [4.0, 40.8, 'hexagon-open']
+    text = opened.hover(list(points).index('<b>iFormer-M ‡</b>'))
+    assert 'published figures alone' in text and 'ImageNet-1k, 300 epochs, distilled, ImageNet top-1 81.1' in text
+    opened.page.get_by_label('Vertical axis').select_option(label='RetinaNet box AP (%)')
+    opened.page.get_by_label('Horizontal axis').select_option(label=FLOPS)
+    assert {label: y for label, _, y, _ in opened.points()}['<b>CPUBone-B3</b>'] == 42.9
+    assert opened.page.locator('#plot .ytitle').text_content() == 'RetinaNet box AP (%)'
+
+
+def test_provenance_links_to_its_sources(opened):
+    line = opened.page.locator('#provenance tbody tr').filter(has_text='RepViT-M2.3')
+    link = line.get_by_role('link', name='ImageNet-1k, 450 epochs, distilled')
+    assert link.get_attribute('href') == 'https://github.com/THU-MIG/RepViT/blob/main/README.md'
+    header = opened.page.locator('#provenance thead th').filter(has_text='ImageNet top-1')
+    header.get_by_role('button').press('Enter')
+    assert header.get_attribute('aria-sort') == 'ascending'
+    assert opened.page.locator('#provenance tbody th').first.inner_text() == 'ResNet18'

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmfasternet.benchmark.published.rows import ROWS
+from mmfasternet.benchmark.published.rows import BUILT_ROWS
 from mmfasternet.benchmark.records import Records
 
 __all__ = ['CPU', 'DATE', 'GPU', 'ap', 'complexity', 'latency', 'record', 'two_machines']
@@ -40,7 +40,7 @@ def ap(row: str, box: float, mask: float, day: int = 1, **fields: object) -> dic
 def two_machines(folder: Path, *more: dict) -> list[Records]:
     """A CPU's and a GPU's, both read back from files, where they are checked; ``more`` goes into the CPU's."""
     cpu, gpu = Records(CPU, folder / 'cpu.json'), Records(GPU, folder / 'gpu.json')
-    for index, row in enumerate(ROWS):
+    for index, row in enumerate(BUILT_ROWS):
         flops = row.published.flops_g if row.published and row.published.flops_g else 200 + 10 * index
         published = row.published.latency_ms if row.published and row.published.latency_ms else 60 + 5 * index
         cpu.records += [complexity(row.name, int(flops)), latency(row.name, 10.0 * published + 7 * (index % 3))]

@@ -96,6 +96,11 @@ class TestMistakes:
             (dict(arch='test_vit', out_indices=(2,), frozen_stages=1), r'frozen_stages must be -1, 3 for'),
             (dict(arch='hrnet_w18_small', with_cp=True), "with_cp=True is not supported by 'hrnet_w18_small'"),
             (dict(arch='test_resnet', with_cp='elementwise'), 'with_cp must be one of False, True'),
+            (
+                dict(arch='test_resnet', drop_path_rate=1.0),
+                'must be None or from 0 to less than 1, but got 1.0',
+            ),
+            (dict(arch='vgg11', drop_path_rate=0.1), "drop_path_rate is not supported by 'vgg11'"),
             (dict(arch='test_resnet', out_indices=(4,)), 'each of out_indices must be from 0 to 3'),
         ],
     )

@@ -7,7 +7,7 @@ from mmfasternet.benchmark.comparison.compare import compare
 from mmfasternet.benchmark.comparison.report import write_report
 from mmfasternet.benchmark.measure.latency import MEMORY_FORMATS, Protocol
 from mmfasternet.benchmark.measure.precision import PRECISIONS
-from mmfasternet.benchmark.published.rows import ROWS, find_row
+from mmfasternet.benchmark.published.rows import BUILT_ROWS, find_row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.engine.ops import provide_ops
@@ -45,7 +45,7 @@ def main() -> None:
     others = [Records.read(path) for path in args.records]
     bring_up_to_date = partial(
         compare,
-        rows=[find_row(name) for name in args.rows] if args.rows else ROWS,
+        rows=[find_row(name) for name in args.rows] if args.rows else BUILT_ROWS,
         protocol=Protocol(
             device=args.device,
             threads=args.threads,

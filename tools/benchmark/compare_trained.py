@@ -7,7 +7,7 @@ schedules. Every finished part is saved at once.
 import argparse
 
 from mmfasternet.benchmark.measure.latency import Protocol
-from mmfasternet.benchmark.published.rows import ROWS, TRAINED_ROWS, find_row
+from mmfasternet.benchmark.published.rows import BUILT_ROWS, TRAINED_ROWS, find_row
 from mmfasternet.benchmark.records import SCOPES, Records
 from mmfasternet.benchmark.report.command import new_parser, run_command
 from mmfasternet.engine.launch import LAUNCHERS, Launcher
@@ -26,7 +26,7 @@ QUICK = (
     {'data_root': 'data/compare_trained_quick/', 'train_cfg.max_epochs': 1, 'default_hooks.logger.interval': 1},
     dict(shape=(192, 256), rounds=1),
 )
-COCO = (ROWS, f'{OUT_DIR}_coco', {}, dict(shape=(800, 1280), rounds=5))
+COCO = (BUILT_ROWS, f'{OUT_DIR}_coco', {}, dict(shape=(800, 1280), rounds=5))
 
 
 def parse_args() -> argparse.Namespace:

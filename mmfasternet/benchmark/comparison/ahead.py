@@ -67,10 +67,13 @@ def _rivals(report: Report) -> str:
     groups = [group for group in report.groups if any(group in row.latencies for pair in pairs for row in pair)]
     lines = []
     for rival, mine in pairs:
-        both = (f'{escape_markdown(row.label)}, {row.ap.box:.1f} / {row.ap.mask:.1f}' for row in (rival, mine))
+        both = (f'{escape_markdown(row.marked_label)}, {row.ap.box:.1f} / {row.ap.mask:.1f}' for row in (rival, mine))
         lines.append([*both, *(_ratio(rival, mine, group) for group in groups)])
     head = ['Backbone, box / mask AP', 'FasterNet', *(escape_markdown(report.title(group)) for group in groups)]
-    flags = ' \\* One of the two latencies is flagged.' if any(_FLAG in cell for line in lines for cell in line) else ''
+    flags = ' ‡ Its pre-training is distilled.' if any('‡' in line[0] for line in lines) else ''
+    flags += (
+        ' \\* One of the two latencies is flagged.' if any(_FLAG in cell for line in lines for cell in line) else ''
+    )
     return _RIVALS.format(near=_NEAR_AP, flags=flags, table=table(head, lines))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from mmfasternet.benchmark.published.rows import ROWS, Row
+from mmfasternet.benchmark.published.rows import BUILT_ROWS, Row
 from mmfasternet.benchmark.published.tables import published
 from mmfasternet.errors import UserError
 from mmfasternet.models.variants import VARIANTS
@@ -48,7 +48,7 @@ def _dump(content: dict) -> str:
 
 def _coco(root: Path) -> dict:
     """Mask R-CNN with FasterNet and with the other backbones."""
-    rows = {row.config: row for row in ROWS}
+    rows = {row.config: row for row in BUILT_ROWS}
     families = dict.fromkeys(row.family for row in rows.values())
     collections = [_collection(name, 'README.md', 'FPN', 'Mask R-CNN', family=name) for name in families]
     models = [_compared(root, row) for row in rows.values()]

@@ -6,7 +6,10 @@ from pathlib import Path
 from jinja2 import Environment
 from plotly.offline import get_plotlyjs
 
+from mmfasternet.benchmark.published.tables import published
+
 from .collect import Group, Report, ReportRow
+from .provenance import TIMM_SETTING, by_setting, plotted_settings, pretraining_words
 
 __all__ = ['render_page']
 
@@ -40,6 +43,8 @@ def render_page(report: Report) -> str:
             for family, (colour, marker) in report.styles.items()
         ],
         rows=[_row_data(report, row) for row in report.rows],
+        # Those that the horizontal axis offers.
+        speeds=[*plotted_settings(report.rows), TIMM_SETTING],
     )
     return environment.from_string(template).render(
         data=data,
@@ -47,6 +52,10 @@ def render_page(report: Report) -> str:
         records={machine: _machine_records(report, machine) for machine in report.machines},
         report=report,
         published=any(row.published for row in report.rows),
+        # The months in which the sources were read.
+        provenance=' and '.join(sorted({row.provenance.read for row in report.rows if row.provenance.read})),
+        speeds=by_setting(report.rows),
+        systems=published('systems'),
     )
 
 
@@ -57,10 +66,15 @@ def _group_data(report: Report, group: Group) -> dict:
 def _row_data(report: Report, row: ReportRow) -> dict:
     return dict(
         label=row.label,
+        marked=row.marked_label,
         family=row.family,
         schedule=row.schedule,
         config=row.config,
         published=row.published and asdict(row.published),
+        provenance=asdict(row.provenance),
+        pretraining=pretraining_words(row),
+        speeds={speed.setting: speed.image_ms for speed in row.speeds},
+        timm=next((speed.value for speed in row.speeds if speed.setting == TIMM_SETTING), None),
         # The page takes the first of those whose machine is on.
         complexities=[_brief(record) for record in row.complexities[::-1]],
         aps=[_brief(record) for record in row.aps[::-1]],

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from mmfasternet.benchmark.report.labels import Point, coordinates, cut, place_labels
 
-from .collect import Group, Report, pareto_front
+from .collect import Group, Report, ReportRow, pareto_front
 
 __all__ = [
     'RowPoint',
@@ -46,9 +46,16 @@ def new_figure(rows: int, columns: int) -> Figure:
 
 
 def draw_latency_ap(
-    report: Report, sources: Sequence[Group | None], front: str, keys: Sequence[Line2D] = (), notes: Sequence[str] = ()
+    report: Report,
+    sources: Sequence[Group | str | None],
+    front: str,
+    keys: Sequence[Line2D] = (),
+    notes: Sequence[str] = (),
 ) -> Figure:
-    """Latency against box AP and mask AP, with the Pareto front."""
+    """Latency against box AP and mask AP, with the Pareto front.
+
+    A source of latencies is a group of measured ones, the setting of published ones, or None for the paper's Table 4.
+    """
     columns = min(3, len(sources))
     rows = 2 * math.ceil(len(sources) / columns)
     figure = new_figure(rows, columns)
@@ -73,7 +80,7 @@ def flops_points(report: Report, group: Group, flops: Callable[[dict], float]) -
     """FLOPs against latency."""
     return [
         RowPoint(
-            row.label,
+            row.marked_label,
             flops(row.complexity) / 1e9,
             record['median_ms'],
             bool(record['flags']),
@@ -85,11 +92,11 @@ def flops_points(report: Report, group: Group, flops: Callable[[dict], float]) -
     ]
 
 
-def panel_title(report: Report, group: Group | None) -> str:
+def panel_title(report: Report, source: Group | str | None) -> str:
     """Where the latencies of a panel come from."""
-    if group is None:
-        return 'Latency as published: RTX 2080 Ti, Table 4 of the FasterNet paper'
-    return '\n'.join(cut(line, 90) for line in (f'Latency measured: {report.place(group)}', group.setting))
+    if not isinstance(source, Group):
+        return f'Latency as published: {source or "RTX 2080 Ti, Table 4 of the FasterNet paper"}'
+    return '\n'.join(cut(line, 90) for line in (f'Latency measured: {report.place(source)}', source.setting))
 
 
 def draw_points(panel: Axes, points: Sequence[RowPoint], report: Report) -> None:
@@ -131,6 +138,8 @@ def finish(
     notes = list(notes)
     if any(point.x_range or point.y_range for point in points):
         notes.append('Measured latencies are medians; the bars are their quartiles.')
+    if any('‡' in point.label for point in points):
+        notes.append('‡ Pre-trained with a teacher (distilled).')
     if any(point.flagged for point in points):
         notes.append('† Flagged: this latency should be taken again.')
     figure.legend(
@@ -152,24 +161,32 @@ def _marker_style(marker: str, colour: str) -> dict:
     return dict(color=colour, markeredgewidth=1.4, markersize=9 if marker in 'PX*' else 7)
 
 
-def _ap_points(report: Report, group: Group | None, kind: str) -> list[RowPoint]:
+def _ap_points(report: Report, source: Group | str | None, kind: str) -> list[RowPoint]:
     """A point for each row with latency and AP; both as published where no group is given."""
     points = []
     for row in report.rows:
-        if group is None and row.published and row.published.latency_ms:
-            ap = getattr(row.published, f'{kind}_ap')
-            points.append(RowPoint(row.label, row.published.latency_ms, ap, family=row.family, filled=False))
-        elif group in row.latencies and row.ap:
-            record, ap = row.latencies[group], getattr(row.ap, kind)
+        if source in row.latencies and row.ap:
+            record, ap = row.latencies[source], getattr(row.ap, kind)
             is_measured, ap_range = row.ap.kind == 'measured', (row.measured or {}).get(f'{kind}_range')
             latency, flagged, quartiles = record['median_ms'], bool(record['flags']), record['quartiles_ms']
-            points.append(RowPoint(row.label, latency, ap, flagged, row.family, is_measured, quartiles, ap_range))
+            points.append(
+                RowPoint(row.marked_label, latency, ap, flagged, row.family, is_measured, quartiles, ap_range)
+            )
+        elif row.published and (latency := _published_latency(row, source)):
+            ap = getattr(row.published, f'{kind}_ap')
+            points.append(RowPoint(row.marked_label, latency, ap, family=row.family, filled=False))
     return points
 
 
-def _order(report: Report, group: Group | None) -> str:
+def _published_latency(row: ReportRow, source: Group | str | None) -> float | None:
+    if source is None:
+        return row.published.latency_ms
+    return next((speed.image_ms for speed in row.speeds if speed.setting == source), None)
+
+
+def _order(report: Report, source: Group | str | None) -> str:
     """How far the panel's latencies order the rows as the published ones do."""
-    found = group and report.correlations[group]
+    found = report.correlations.get(source)
     if found is None:
         return ''
     return (

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from mmfasternet.benchmark.records import SCOPES
 from mmfasternet.benchmark.report.style import STYLE
 
-from .collect import Group, Report
+from .collect import Group, Report, ReportRow
 from .panels import (
     RowPoint,
     draw_latency_ap,
@@ -24,12 +24,14 @@ from .panels import (
     new_figure,
     panel_title,
 )
+from .provenance import plotted_settings
 from .seeds import by_backbone
 
 __all__ = [
     'draw_comparison',
     'draw_curves',
     'draw_flops',
+    'draw_published',
     'draw_throughput',
     'draw_trained',
     'backbone_points',
@@ -45,14 +47,35 @@ _FAINT = dict(fontsize=7.5, color='#888888')
 @matplotlib.rc_context(STYLE)
 def draw_comparison(report: Report) -> Figure:
     """Latency against box AP and mask AP: as published, and beside it as each group of latencies has it."""
-    without = [row.label for row in report.rows if not row.ap]
-    notes = [f'Not drawn, since no AP is known: {", ".join(without)}.'] if without else []
+    reasons: dict[str, list[str]] = {}
+    for row in report.rows:
+        if reason := _why_not_drawn(row):
+            reasons.setdefault(reason, []).append(row.marked_label)
+    notes = [f'Not drawn, since {reason}: {", ".join(labels)}.' for reason, labels in reasons.items()]
     circle = dict(linestyle='', marker='o', color='#555555')
     keys = [
         Line2D([], [], **circle, markerfacecolor='white', label='AP published'),
         Line2D([], [], **circle, label='AP measured'),
     ]
     return draw_latency_ap(report, [None, *report.groups], 'Pareto front', keys, notes)
+
+
+def _why_not_drawn(row: ReportRow) -> str | None:
+    if not row.ap:
+        return 'no AP is known'
+    if row.latencies or (row.published and row.published.latency_ms):
+        return None
+    return 'no latency was measured' if row.config else 'there is no config to measure'
+
+
+@matplotlib.rc_context(STYLE)
+def draw_published(report: Report) -> Figure | None:
+    """Latencies of backbones on other devices against box AP and mask AP, both as published."""
+    settings = plotted_settings(report.rows)
+    if not settings:
+        return None
+    notes = ['Published figures alone: nothing here was measured by this project.']
+    return draw_latency_ap(report, settings, 'Pareto front', notes=notes)
 
 
 @matplotlib.rc_context(STYLE)

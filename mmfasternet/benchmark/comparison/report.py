@@ -18,15 +18,15 @@ def write_report(files: Sequence[Records], out_dir: str | Path) -> dict[str, Pat
         out_dir: Folder of the report; it is made if it is missing.
 
     Returns:
-        Name → path of compare.md, compare.csv, compare.png (latency against AP), index.html, and, where FLOPs and
-        latencies are known, flops_latency.png.
+        Name → path of compare.md, compare.csv, compare.png (latency against AP), index.html, and, where their figures
+        are known, published.png (latency elsewhere against AP) and flops_latency.png.
 
     Raises:
         UserError: If a file can't be written, or a package that draws the report is missing.
 
     Example:
         >>> sorted(write_report([], 'report'))
-        ['compare.csv', 'compare.md', 'compare.png', 'index.html']
+        ['compare.csv', 'compare.md', 'compare.png', 'index.html', 'published.png']
     """
     try:
         # Imported here, since measuring needs none of what draws.
@@ -34,7 +34,7 @@ def write_report(files: Sequence[Records], out_dir: str | Path) -> dict[str, Pat
 
         from .collect import collect
         from .page import render_page
-        from .plots import draw_comparison, draw_flops
+        from .plots import draw_comparison, draw_flops, draw_published
         from .tables import comparison_page, csv_table
     except ModuleNotFoundError as error:
         raise UserError(
@@ -44,7 +44,8 @@ def write_report(files: Sequence[Records], out_dir: str | Path) -> dict[str, Pat
     report = collect(files)
     contents = {'compare.csv': csv_table(report).encode(), 'compare.md': comparison_page(report).encode()}
     contents['compare.png'] = encode(draw_comparison(report))
-    if flops := draw_flops(report):
-        contents['flops_latency.png'] = encode(flops)
+    for name, figure in (('published.png', draw_published(report)), ('flops_latency.png', draw_flops(report))):
+        if figure:
+            contents[name] = encode(figure)
     contents['index.html'] = render_page(report).encode()
     return {name: write_file(Path(out_dir, name), content) for name, content in contents.items()}

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from numbers import Number
 from typing import Any
 
+from mmfasternet.benchmark.published.provenance import Provenance
 from mmfasternet.benchmark.published.rows import Published
 from mmfasternet.benchmark.report.markdown import bullets, escape_markdown, milliseconds, table
 
 from .ahead import not_ahead
 from .collect import Report, ReportRow
+from .provenance import provenance_sections
 
 __all__ = ['comparison_page', 'csv_table']
 
@@ -29,14 +31,14 @@ Drawn from records by `tools/benchmark/compare.py`; not edited by hand. How the 
 
 {figures}
 
-Published AP is that of Mask R-CNN on COCO val2017; a footnote says what a measured AP is of. Parameters are those that
-training changes. FLOPs are multiply-adds of one image. Measured latencies are medians with their quartiles: compare
-them within a column only.
+Published AP is that of Mask R-CNN on COCO val2017; a footnote says what a measured AP is of. RetinaNet's is published
+too; compare it within its column only. Parameters are those that training changes. FLOPs are multiply-adds of one
+image. Measured latencies are medians with their quartiles: compare them within a column only.{marks}
 
 {notes}## Sources of the published figures
 
 {sources}
-{correlations}"""
+{correlations}{provenance}"""
 
 _CORRELATIONS = """
 ## Rank correlation with the published latencies
@@ -45,6 +47,9 @@ _CORRELATIONS = """
 
 {table}
 """
+
+_DISTILLED = ' ‡ Pre-trained with a teacher (distilled).'
+_ALONE = ' A backbone without counted figures has no config here: its figures are published ones alone.'
 
 
 def comparison_page(report: Report) -> str:
@@ -63,7 +68,7 @@ def comparison_page(report: Report) -> str:
         median, low, high = map(milliseconds, (record['median_ms'], *record['quartiles_ms']))
         return f'{median} ({low} – {high})' + ''.join(map(note, record['flags']))
 
-    head = ['Backbone', 'box AP', 'mask AP', 'Parameters (M), published', 'Parameters (M), counted']
+    head = ['Backbone', 'box AP', 'mask AP', 'RetinaNet box AP', 'Parameters (M), published', 'Parameters (M), counted']
     head += ['FLOPs (G), published', "FLOPs (G), counted as the paper's", 'FLOPs (G), all counted']
     head += ['Latency (ms), published', *(f'Latency (ms): {escape_markdown(report.title(g))}' for g in report.groups)]
     lines = []
@@ -71,8 +76,9 @@ def comparison_page(report: Report) -> str:
         figures, counts = row.published, row.complexity or {}
         lines.append(
             [
-                escape_markdown(row.label),
+                escape_markdown(row.marked_label),
                 *([ap(row, row.ap.box), ap(row, row.ap.mask)] if row.ap else ['', '']),
+                _scaled(row.provenance.retinanet_ap, 1, 1),
                 _scaled(figures and figures.params_m, 1, 1),
                 _scaled(counts.get('trainable'), 1e6, 1),
                 _scaled(figures and figures.flops_g, 1, 0),
@@ -85,15 +91,18 @@ def comparison_page(report: Report) -> str:
     return _PAGE.format(
         not_ahead=not_ahead(report),
         figures=table(head, lines),
+        marks=_DISTILLED * any(row.provenance.distilled for row in report.rows)
+        + _ALONE * any(row.config is None for row in report.rows),
         notes=''.join(f'{number}: {escape_markdown(text)}\n' for text, number in notes.items()) + '\n' * bool(notes),
         sources=bullets(_sources(report.rows)),
         correlations=_correlations(report),
+        provenance=''.join(f'\n{part}' for part in [provenance_sections(report.rows)] if part),
     )
 
 
 def csv_table(report: Report) -> str:
     """The report as CSV: a line per row, full precision, empty where nothing is known."""
-    published = list(Published.__dataclass_fields__)
+    published, provenance = list(Published.__dataclass_fields__), list(Provenance.__dataclass_fields__)
     counted = ['params', 'trainable', 'flops_full', 'flops_paper']
     measured = ['source', 'dataset', 'checkpoint']
     measured += [f'{kind}_ap{iou}' for kind in ('box', 'mask') for iou in ('', 50, 75)]
@@ -104,6 +113,7 @@ def csv_table(report: Report) -> str:
         if row.ap:
             line |= dict(box_ap=row.ap.box, mask_ap=row.ap.mask, ap_kind=row.ap.kind, ap_source=row.ap.source)
         line |= {f'published_{key}': getattr(row.published, key, None) for key in published}
+        line |= {key: getattr(row.provenance, key) for key in provenance}
         line |= {key: (row.complexity or {}).get(key) for key in counted}
         line |= {f'measured_{key}': (row.measured or {}).get(key) for key in measured}
         for group in report.groups:
@@ -129,9 +139,11 @@ def _sources(rows: Iterable[ReportRow]) -> list[str]:
     for row in rows:
         if row.published:
             device = row.published.latency_device
-            source = row.published.source + (f'; latency on {device}' if device else '')
-            found.setdefault(source, []).append(row.label)
-    return [f'{escape_markdown(", ".join(labels))}: {escape_markdown(source)}' for source, labels in found.items()]
+            source = escape_markdown(row.published.source + (f'; latency on {device}' if device else ''))
+            found.setdefault(f'[{source}]({row.published.url})' if row.published.url else source, []).append(row.label)
+        if url := row.provenance.retinanet_url:
+            found.setdefault(f'[RetinaNet]({url})', []).append(row.label)
+    return [f'{escape_markdown(", ".join(labels))}: {source}' for source, labels in found.items()]
 
 
 def _correlations(report: Report) -> str:

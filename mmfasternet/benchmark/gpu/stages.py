@@ -25,7 +25,7 @@ from mmfasternet.benchmark.measure.precision import PRECISIONS, LackingError
 from mmfasternet.benchmark.paper.operators.measure import QUICK as QUICK_OPERATORS
 from mmfasternet.benchmark.paper.operators.measure import Plan as OperatorsPlan
 from mmfasternet.benchmark.paper.operators.measure import measure_operators
-from mmfasternet.benchmark.published.rows import ROWS, find_row
+from mmfasternet.benchmark.published.rows import BUILT_ROWS, find_row
 from mmfasternet.benchmark.records import Records, describe_machine
 from mmfasternet.benchmark.records.gpu import gpu_state
 from mmfasternet.deploy.fold import largest_difference
@@ -84,7 +84,7 @@ class Plan:
     )
     operators: dict[str, Any] = field(default_factory=lambda: dict(networks=(), rounds=2))
     operator_precisions: tuple[str, ...] = ('fp16', 'tf32')
-    rows: tuple[str, ...] = tuple(row.name for row in ROWS)
+    rows: tuple[str, ...] = tuple(row.name for row in BUILT_ROWS)
     detectors: tuple[str, ...] = ('fasternet_t0', 'fasternet_s')
     detection: tuple[int, int] = _DETECTION
     demo: tuple[tuple[str, ...], tuple[str, ...]] = ((), ('train_cfg.max_epochs=2', 'train_cfg.val_begin=2'))

@@ -21,6 +21,10 @@ _FAMILIES = dict(
         strict=False,
     )
 )
+# Those that came later have the same colours with other markers; FasterNet keeps its own to itself.
+_LATER = ('SwiftFormer', 'FastViT', 'PVTv2', 'iFormer', 'Next-ViT', 'MambaOut', 'CPUBone', 'RepNeXt', 'EfficientFormer')
+_FAMILIES |= {family: (COLOURS[1 + i], MARKERS[(6 + i) % 10]) for i, family in enumerate(_LATER)}
+_FAMILIES |= {family: (COLOURS[1 + i], MARKERS[4 + i]) for i, family in enumerate(('MogaNet', 'LSNet', 'TinyViM'))}
 # Any other family has one of these: Tol's muted colours that are none of the above.
 _OTHERS = tuple(
     (colour, marker)

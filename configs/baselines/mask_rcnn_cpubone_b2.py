@@ -1,0 +1,8 @@
+# timm calls the networks with a norm behind every convolution bfrobust.
+_base_ = '../_base_/mask_rcnn_cpubone.py'
+model = dict(
+    backbone=dict(
+        arch='cpubone_b2_bfrobust', init_cfg=dict(type='Pretrained', checkpoint='timm://cpubone_b2_bfrobust.r224_in1k')
+    ),
+    neck=dict(in_channels=[40, 80, 160, 320]),
+)

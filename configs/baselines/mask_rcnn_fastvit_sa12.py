@@ -1,0 +1,4 @@
+_base_ = '../_base_/mask_rcnn_fastvit.py'
+model = dict(
+    backbone=dict(arch='fastvit_sa12', init_cfg=dict(type='Pretrained', checkpoint='timm://fastvit_sa12.apple_in1k')),
+)
