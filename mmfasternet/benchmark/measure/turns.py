@@ -19,6 +19,7 @@ from mmfasternet.benchmark.records.gpu import DISTURBING, gpu_state
 from mmfasternet.errors import UserError
 
 from .gpu import is_gpu, peak_mib, stream_times, synchronize
+from .intervals import median_interval
 from .precision import exact_fp32
 
 __all__ = [
@@ -232,8 +233,8 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
         busy_threads: Threads that this program itself keeps busy before and during the rounds.
 
     Returns:
-        ``median_ms``, ``p90_ms``, ``quartiles_ms``, ``throughput``, ``flags`` and ``rounds``, on a GPU also
-        ``stream_ms``, see docs/records.md.
+        ``median_ms``, ``p90_ms``, ``quartiles_ms``, ``interval_ms``, ``throughput``, ``flags`` and ``rounds``, on a
+        GPU also ``stream_ms``, see docs/records.md.
 
     Example:
         >>> turn = dict(times_ms=[1.0, 2.0, 3.0], load_average=0.5, clock_mhz=None)
@@ -252,6 +253,7 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
         median_ms=median,
         p90_ms=p90,
         quartiles_ms=[low, high],
+        interval_ms=median_interval([turn['times_ms'] for turn in rounds]),
         **stream,
         # Launching the next run while one is under way is what throughput is about.
         throughput=round(1000 * batch / stream.get('stream_ms', median), 4),
@@ -289,13 +291,13 @@ def disturbances(rounds: list[dict], device: str, busy_threads: int) -> Iterator
         yield f"the GPU's clock was held back: {', '.join(sorted(held_back))}"
 
 
-def is_tie(figures: dict, others: dict, spread: str = 'quartiles_ms') -> bool:
-    """Whether two latencies leave open which is the shorter: medians within 5 %, or quartiles that overlap.
+def is_tie(figures: dict, others: dict) -> bool:
+    """Whether two latencies leave open which is the shorter: medians within 5 %, or intervals that overlap.
 
     Args:
-        figures: With ``median_ms`` and ``quartiles_ms``, see docs/records.md.
+        figures: With ``median_ms``, and ``interval_ms`` or, where older records have none, ``quartiles_ms``, see
+            docs/records.md.
         others: The same.
-        spread: What must not overlap, such as ``interval_ms`` of artifacts. Defaults to 'quartiles_ms'.
 
     Returns:
         Whether neither is called faster.
@@ -304,6 +306,7 @@ def is_tie(figures: dict, others: dict, spread: str = 'quartiles_ms') -> bool:
         >>> is_tie(dict(median_ms=1.0, quartiles_ms=[0.9, 1.1]), dict(median_ms=2.0, quartiles_ms=[1.8, 2.2]))
         False
     """
+    spread = 'interval_ms' if figures.get('interval_ms') and others.get('interval_ms') else 'quartiles_ms'
     (low, high), (other_low, other_high) = figures[spread], others[spread]
     medians = figures['median_ms'], others['median_ms']
     return max(medians) - min(medians) <= _TIE * max(medians) or (low <= other_high and other_low <= high)

@@ -134,6 +134,12 @@ _LATENCIES = (
     _Field('median_ms p90_ms', 'ms', 'over all timed runs of all rounds', _POSITIVE),
     _Field('quartiles_ms', 'ms', 'over all timed runs of all rounds', _QUARTILES),
     _Field(
+        'interval_ms',
+        'ms',
+        'of the median: 95 %, by a bootstrap over rounds and their runs; not in older records',
+        _INTERVAL_OR_MISSING,
+    ),
+    _Field(
         'stream_ms',
         'ms',
         'on a GPU: the median of runs in a row, which nobody waits for in between, by its own clock; `median_ms` is '
