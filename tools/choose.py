@@ -13,6 +13,7 @@ import rich
 from mmfasternet.benchmark.comparison.answer import answer_lines, front_table
 from mmfasternet.benchmark.comparison.candidates import TASKS, Wish
 from mmfasternet.benchmark.comparison.choose import Choice, choose_here, choose_published
+from mmfasternet.benchmark.measure.enough import Enough
 from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.engine.ops import provide_ops
 from mmfasternet.errors import exit_on_user_error, printable
@@ -62,6 +63,7 @@ def main() -> None:
             path='folded',
             backend=args.engine,
             rounds=3,
+            enough=Enough(budget_s=60),
         )
         try:
             choice = choose_here(wish, protocol, Path(args.out_dir, 'records.json'))

@@ -12,6 +12,7 @@ from mmfasternet.benchmark.comparison.answer import Answer, answer_lines
 from mmfasternet.benchmark.comparison.candidates import Candidate, Wish, find_candidates
 from mmfasternet.benchmark.comparison.choose import choose, choose_published
 from mmfasternet.benchmark.comparison.collect import ReportRow, collect
+from mmfasternet.benchmark.measure.enough import Enough
 from mmfasternet.benchmark.published.rows import Published, Row, find_row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.errors import UserError
@@ -180,6 +181,8 @@ def two_rows(slim, monkeypatch) -> list[Row]:
         Row('t0', 'T0', 'FasterNet', 'configs/mask_rcnn_fasternet_t0.py', '1x', find_row('fasternet_m').published),
     ]
     monkeypatch.setattr(module, 'collect', partial(collect, known=rows))
+    quick = partial(Enough, runs=2, seconds=0.1)
+    monkeypatch.setattr('mmfasternet.benchmark.measure.enough.Enough', lambda budget_s: quick(budget_s=0))
     return rows
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 from mmfasternet.benchmark.comparison.compare import compare
 from mmfasternet.benchmark.comparison.report import write_report
+from mmfasternet.benchmark.measure.enough import Enough
 from mmfasternet.benchmark.measure.latency import MEMORY_FORMATS, Protocol
 from mmfasternet.benchmark.measure.precision import PRECISIONS
 from mmfasternet.benchmark.published.rows import ROWS, find_row
@@ -14,9 +15,9 @@ from mmfasternet.engine.ops import provide_ops
 from mmfasternet.errors import UserError, exit_on_user_error
 from mmfasternet.weights.reader import add_trust_checkpoint
 
-# Two cores take half an hour for the first, minutes for the second.
-COMPLETE = dict(shape=(800, 1280), rounds=3)
-QUICK = dict(shape=(320, 512), rounds=1)
+# For two cores: at most 45 minutes for the first, 5 for the second.
+COMPLETE = dict(shape=(800, 1280), rounds=3, enough=Enough(budget_s=40 * 60))
+QUICK = dict(shape=(320, 512), rounds=1, enough=Enough(runs=10, seconds=1, budget_s=4 * 60))
 
 
 def parse_args() -> argparse.Namespace:

@@ -215,5 +215,7 @@ class _OnDevice:
         return found is not None and len(found['rounds']) >= self._protocol.rounds
 
     def measure(self, rows: Sequence[Row], settle: bool) -> None:
-        protocol = self._protocol if settle else replace(self._protocol, rounds=1)
-        measure_latencies(rows, protocol, self._records)
+        protocol = self._protocol if settle else replace(self._protocol, rounds=1, enough=None)
+        # Without what a report has beside.
+        plain = [Row(**{name: getattr(row, name) for name in Row.__dataclass_fields__}) for row in rows]
+        measure_latencies(plain, protocol, self._records)

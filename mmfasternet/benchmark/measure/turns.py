@@ -62,12 +62,16 @@ class Clock:
         warmup_s: Seconds of runs that are not counted, at least one run. Defaults to 0.15.
         turn_s: Seconds of runs that are. Defaults to 0.2.
         least_runs: Counted runs in a turn, at least. Defaults to 2.
+        wanted_runs: Counted runs in a turn that are wanted unless they take longer than ``longest_s``. Defaults to 0.
+        longest_s: Seconds after which no more of the wanted runs follow. Defaults to 0.
     """
 
     device: str = 'cpu'
     warmup_s: float = 0.15
     turn_s: float = 0.2
     least_runs: int = 2
+    wanted_runs: int = 0
+    longest_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,9 @@ def take_turn(contender: Contender, clock: Clock) -> tuple[dict, Any]:
     )
     with one_message(contender.label, clock.device), exact_fp32(), contender.context():
         timed_runs(contender.run, clock.device, clock.warmup_s, 1)
-        times, output = timed_runs(contender.run, clock.device, clock.turn_s, clock.least_runs)
+        times, output = timed_runs(
+            contender.run, clock.device, clock.turn_s, clock.least_runs, clock.wanted_runs, clock.longest_s
+        )
         turn['times_ms'] = _kept([round(1000 * seconds, 4) for seconds in times])
         if is_gpu(clock.device):
             turn['stream_ms'] = [round(value, 5) for value in stream_times(contender.run, clock.device, clock.turn_s)]
@@ -342,7 +348,9 @@ def progress_bar() -> Progress:
     return Progress(*columns, TextColumn('left:'), TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) -> tuple[list[float], Any]:
+def timed_runs(
+    run: Callable[[], Any], device: str, seconds: float, least: int, wanted: int = 0, longest: float = 0.0
+) -> tuple[list[float], Any]:
     """Time runs, each of them waited for, for as long as asked, and at least a number of them.
 
     Args:
@@ -350,6 +358,8 @@ def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) 
         device: Where it runs.
         seconds: How long in all.
         least: Number of runs, at least.
+        wanted: Number of runs that are wanted, as long as they take less than ``longest``. Defaults to 0.
+        longest: Seconds. Defaults to 0.
 
     Returns:
         Seconds of each run, and what the last one returned.
@@ -361,7 +371,7 @@ def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) 
     times: list[float] = []
     total = 0.0
     synchronize(device)
-    while len(times) < least or total < seconds:
+    while len(times) < least or total < seconds or (len(times) < wanted and total < longest):
         start = time.perf_counter()
         output = run()
         synchronize(device)
