@@ -12,7 +12,7 @@ import rich
 
 from mmfasternet.benchmark.comparison.answer import answer_lines, front_table
 from mmfasternet.benchmark.comparison.candidates import TASKS, Wish
-from mmfasternet.benchmark.comparison.choose import Choice, choose_here, choose_published
+from mmfasternet.benchmark.comparison.choose import Choice, choose_here, choose_published, config_to_train
 from mmfasternet.benchmark.measure.enough import Enough
 from mmfasternet.benchmark.measure.latency import Protocol
 from mmfasternet.engine.ops import provide_ops
@@ -70,6 +70,7 @@ def main() -> None:
         except KeyboardInterrupt:
             sys.exit(f'interrupted; the same command resumes where it stopped ({args.out_dir})')
     show(choice)
+    print(printable(f'Train: {config_to_train(choice.answer.choice.row, args.task)}'))
 
 
 def show(choice: Choice) -> None:
@@ -81,7 +82,6 @@ def show(choice: Choice) -> None:
     print(*map(printable, lines), sep='\n')
     for reason, labels in choice.left_out.items():
         print(printable(f'Left out: {", ".join(labels)}: {reason}.'))
-    print(printable(f'Train: {choice.answer.choice.row.config}'))
 
 
 if __name__ == '__main__':

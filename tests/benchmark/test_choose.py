@@ -10,7 +10,7 @@ from helpers.project import ROOT, run_in_process
 from mmfasternet.benchmark.comparison import choose as module
 from mmfasternet.benchmark.comparison.answer import Answer, answer_lines
 from mmfasternet.benchmark.comparison.candidates import Candidate, Wish, find_candidates
-from mmfasternet.benchmark.comparison.choose import choose, choose_published
+from mmfasternet.benchmark.comparison.choose import choose, choose_published, config_to_train
 from mmfasternet.benchmark.comparison.collect import ReportRow, collect
 from mmfasternet.benchmark.measure.enough import Enough
 from mmfasternet.benchmark.published.rows import Published, Row, find_row
@@ -172,6 +172,15 @@ def test_published_figures_alone():
     assert reason == 'no latency on RTX 2080 Ti is published'
     with pytest.raises(UserError, match='no backbone meets 20 ms.*FasterNet-S with 54.3 ms'):
         choose_published(Wish(budget_ms=20))
+
+
+def test_config_to_train():
+    assert config_to_train(find_row('resnet50'), 'masks') == 'configs/baselines/mask_rcnn_resnet50.py'
+    segmentor = config_to_train(find_row('fasternet_t0'), 'segmentation')
+    assert segmentor == 'configs/segmentation/semantic_fpn_fasternet_t0.py' and (ROOT / segmentor).is_file()
+    assert 'in_channels of configs/baselines/mask_rcnn_resnet50.py' in config_to_train(
+        find_row('resnet50'), 'segmentation'
+    )
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from mmfasternet.errors import UserError
 
@@ -27,7 +28,11 @@ class Task:
 TASKS = dict(
     boxes=Task('box AP', lambda row: row.ap and row.ap.box),
     masks=Task('mask AP', lambda row: row.ap and row.ap.mask),
-    segmentation=Task('mIoU on ADE20K', lambda row: getattr(row.published, 'miou', None)),
+    # Of one head, since figures of several can't be compared.
+    segmentation=Task(
+        'mIoU on ADE20K',
+        lambda row: _provenance(row, 'miou') if _provenance(row, 'miou_head') == 'Semantic FPN' else None,
+    ),
 )
 
 
@@ -126,7 +131,7 @@ def find_candidates(
         reason = None
         if ap is None:
             reason = f'no {task.figure} is known'
-        elif not wish.distilled and getattr(row, 'distilled', None):
+        elif not wish.distilled and _provenance(row, 'distilled'):
             reason = 'their ImageNet weights are distilled'
         elif count and row.config is None:
             reason = 'they have no config here'
@@ -146,3 +151,8 @@ def find_candidates(
 
 
 _COUNTS = (('params', 1e6), ('flops_full', 1e9))
+
+
+def _provenance(row: ReportRow, name: str) -> Any:
+    """What is known of where a row comes from, None where nothing is."""
+    return getattr(getattr(row, 'provenance', None), name, None)

@@ -16,6 +16,7 @@ from mmfasternet.benchmark.measure.openvino_core import openvino_core
 from mmfasternet.benchmark.measure.turns import use_threads
 from mmfasternet.benchmark.published.rows import Row
 from mmfasternet.benchmark.records import Records
+from mmfasternet.engine.config import project_root
 from mmfasternet.errors import UserError
 
 from .ahead import OURS
@@ -23,7 +24,7 @@ from .answer import Answer
 from .candidates import TASKS, Candidate, Wish, find_candidates
 from .collect import ReportRow, collect
 
-__all__ = ['Choice', 'Measurer', 'choose', 'choose_here', 'choose_published']
+__all__ = ['Choice', 'Measurer', 'choose', 'choose_here', 'choose_published', 'config_to_train']
 
 # A convolution may take fewer multiply-adds than are counted: Winograd's algorithm for 3×3 does with 1/2.25.
 _FEWER_MACS = 2.25
@@ -172,6 +173,31 @@ def choose_published(wish: Wish, shape: tuple[int, int] = (800, 1280)) -> Choice
         left_out = {f'no latency on {device} is published': without} | left_out
     setting = f'published: Mask R-CNN, one image, {device}'
     return Choice(Answer(wish, known), setting, left_out, _without_figure(rows, wish))
+
+
+def config_to_train(row: Row, task: str) -> str:
+    """What to train for a task.
+
+    Args:
+        row: The backbone.
+        task: One of ``TASKS``.
+
+    Returns:
+        A config, or how to come by one.
+
+    Example:
+        >>> from mmfasternet.benchmark.published.rows import find_row
+        >>> config_to_train(find_row('fasternet_s'), 'segmentation')
+        'configs/segmentation/semantic_fpn_fasternet_s.py'
+    """
+    if row.config is None:
+        return f'there is no config of {row.label} here'
+    if task != 'segmentation':
+        return row.config
+    segmentor = f'configs/segmentation/semantic_fpn_{row.name}.py'
+    if (project_root() / segmentor).exists():
+        return segmentor
+    return f'configs/segmentation/semantic_fpn_fasternet_s.py, with the backbone and in_channels of {row.config}'
 
 
 def _published_ms(row: ReportRow, device: str) -> float | None:
