@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from plotly.offline import get_plotlyjs
 
 from .collect import Group, Report, ReportRow
@@ -30,8 +30,8 @@ _SYMBOLS = {
 
 def render_page(report: Report) -> str:
     """The report as a page: a plot with axes to choose, a table to sort, the machines and their records."""
-    template = Path(__file__).with_name('page.html').read_text(encoding='utf-8')
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters['words'] = _words
     data = dict(
         groups=[_group_data(report, group) for group in report.groups],
@@ -41,12 +41,14 @@ def render_page(report: Report) -> str:
         ],
         rows=[_row_data(report, row) for row in report.rows],
     )
-    return environment.from_string(template).render(
+    return environment.get_template('page.html').render(
         data=data,
         plotlyjs=get_plotlyjs(),
         records={machine: _machine_records(report, machine) for machine in report.machines},
         report=report,
         published=any(row.published for row in report.rows),
+        # Without AP and latency there is nothing to choose from.
+        choices=any(row.ap and (row.latencies or (row.published and row.published.latency_ms)) for row in report.rows),
     )
 
 
