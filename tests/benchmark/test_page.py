@@ -1,6 +1,5 @@
 """The page in a browser: `pytest -m page`."""
 
-import os
 from dataclasses import dataclass, field
 
 import pytest
@@ -286,5 +285,3 @@ def test_chooser_answers_for_a_budget(open_page, tmp_path, width):
     opened.page.get_by_label('Parameters of the detector').fill('50')
     assert choice.inner_text() == 'Choose PVT-Small (37.8, 89.5 ms).'
     assert opened.page.evaluate('document.documentElement.scrollWidth') <= width
-    if folder := os.environ.get('SCREENSHOTS'):
-        opened.page.locator('section').first.screenshot(path=f'{folder}/chooser_{width}.png')

@@ -16,7 +16,7 @@ _FLAG = ' \\*'
 
 _RIVALS = """Backbones with about a FasterNet's AP or more (in box and mask AP, at most {near} points lower, or with
 overlapping seeds) at a lower latency. A ratio is their latency over the FasterNet's; *tie*: the medians are within 5 %,
-or the quartiles overlap.{flags}
+or the intervals overlap.{flags}
 
 {table}"""
 

@@ -83,8 +83,8 @@
       points(choice ? [choice] : [], 'the choice', {size: 17, symbol: 'circle-open', color: '#d55e00', line: {width: 3}}),
       {x: [budget, budget], y: [Math.min(...ys), Math.max(...ys)], mode: 'lines', name: 'the budget', line: {color: '#a30000', dash: 'dash'}, hoverinfo: 'skip'},
     ], {
-      margin: {l: 55, r: 15, t: 10, b: 50}, hovermode: 'closest', font: {color: '#222'},
-      xaxis: {title: {text: 'Latency (ms)', standoff: 8}, type: high > 12 * low ? 'log' : 'linear', gridcolor: '#e8e8e8', zeroline: false},
+      margin: {l: 55, r: 15, t: 10, b: 60}, hovermode: 'closest', font: {color: '#222'},
+      xaxis: {title: {text: 'Latency (ms)', standoff: 8}, type: high > 12 * low ? 'log' : 'linear', automargin: true, gridcolor: '#e8e8e8', zeroline: false},
       yaxis: {title: {text: task.value === 'box' ? 'Box AP (%)' : 'Mask AP (%)'}, gridcolor: '#e8e8e8', zeroline: false},
       legend: {orientation: 'h', yref: 'container', y: 0, yanchor: 'bottom'},
     }, {responsive: true, displayModeBar: false});
