@@ -92,6 +92,12 @@ def test_what_slows_both_down_does_not_widen_their_ratio():
     assert ratio_to([*rounds, [99.0]], reference) == (2.0, [2.0, 2.0])
 
 
+def test_the_reference_is_certain_of_itself():
+    noisy = Pretended(dict(ref=[[10.0, 30.0]]))
+    take_enough(dict(ref='ref'), noisy, 1, Enough(), now=lambda: noisy.seconds)
+    assert noisy.calls == ['ref'] and ratio_to([[10.0, 30.0]], [[10.0, 30.0]]) == (1.0, [1.0, 1.0])
+
+
 def test_an_interval_holds_95_percent():
     assert interval(np.arange(1001)) == [25.0, 975.0]
     low, high = median_interval([list(np.random.default_rng(seed).normal(10, 1, 50)) for seed in range(20)])
