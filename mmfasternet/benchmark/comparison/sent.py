@@ -28,8 +28,10 @@ def read_sent(path: str | Path) -> tuple[Records, list[str], list[str]]:
         UserError: If it is no file of records, or a record lacks something.
 
     Example:
-        >>> read_sent('docs/results/compare/records.json')[1]
-        []
+        >>> from mmfasternet.benchmark.records import describe_machine
+        >>> Records(describe_machine(), 'sent.json').save()
+        >>> read_sent('sent.json')[1:]
+        ([], ['it has no latency'])
     """
     records = Records.read(path)
     return records, list(faults_of(records)), list(doubts_of(records))
@@ -46,7 +48,7 @@ def faults_of(records: Records) -> Iterator[str]:
 
     Example:
         >>> list(faults_of(Records(dict(id='ffffffff', label='Some CPU'))))
-        ["the id of the machine is ffffffff, but that of its fields is ..."]
+        ['the id of the machine is ffffffff, but that of its fields is ...']
     """
     machine = records.machine
     if machine['id'] != machine_id(machine):
