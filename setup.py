@@ -59,7 +59,7 @@ setup(
     py_modules=['mmfasternet_cli', 'mmfasternet_light'],
     entry_points={'console_scripts': ['mmfasternet = mmfasternet_cli:main']},
     package_data={
-        'mmfasternet.benchmark.comparison': ['page.html'],
+        'mmfasternet.benchmark.comparison': ['page.html', 'chooser.html', 'chooser.js'],
         'mmfasternet.benchmark.published': ['*.csv'],
         'mmfasternet.reports': ['page.html'],
     },

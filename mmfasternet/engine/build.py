@@ -1,5 +1,6 @@
 """From a config to a model, and from a checkpoint to its weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from mmfasternet.weights.state_dict import check_whole_model, unwrap
 
 from .config import load_config
 
-__all__ = ['build_model', 'check_device', 'load_model', 'model_of']
+__all__ = ['backbone_of', 'build_model', 'check_device', 'load_model', 'model_of']
 
 
 def build_model(config: str | Path, options: dict | None = None) -> tuple[Config, nn.Module]:
@@ -55,14 +56,41 @@ def model_of(cfg: Config, name: str = 'the config') -> nn.Module:
         >>> type(model_of(load_config('configs/mask_rcnn_fasternet_t0.py'))).__name__
         'MaskRCNN'
     """
+    return _built(cfg, name, lambda model: model)
+
+
+def backbone_of(cfg: Config, name: str = 'the config') -> nn.Module:
+    """Build only the backbone of a resolved config's model, which takes a fraction of the time.
+
+    Args:
+        cfg: As of :func:`model_of`.
+        name: What errors call it. Defaults to 'the config'.
+
+    Returns:
+        The backbone, in evaluation mode.
+
+    Raises:
+        UserError: If the config has no model with a backbone, or the backbone can't be built.
+
+    Example:
+        >>> type(backbone_of(load_config('configs/mask_rcnn_fasternet_t0.py'))).__name__
+        'FasterNet'
+    """
+    return _built(cfg, name, lambda model: model.backbone)
+
+
+def _built(cfg: Config, name: str, part: Callable[[dict], dict]) -> nn.Module:
     if not isinstance(cfg.get('model'), dict) or 'backbone' not in cfg.model:
         raise UserError(f'{name} has no model with a backbone, so there is nothing to build')
     cfg.model.backbone.init_cfg = None
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     try:
-        return MODELS.build(cfg.model).eval()
+        built = MODELS.build(part(cfg.model))
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise UserError(f'the model of {name} cannot be built: {error}') from error
+    # Not chained: ResNet of mmdet returns nothing from train().
+    built.eval()
+    return built
 
 
 def load_model(model: nn.Module, checkpoint: str | Path) -> dict:

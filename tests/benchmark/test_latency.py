@@ -8,8 +8,9 @@ from helpers.project import ROOT, succeed
 from mmengine.config import Config
 from torch import nn
 
-from mmfasternet.benchmark.measure import backends, latency
+from mmfasternet.benchmark.measure import backends, latency, turns
 from mmfasternet.benchmark.measure.detector import fixed_boxes, padded_shape
+from mmfasternet.benchmark.measure.enough import Enough
 from mmfasternet.benchmark.measure.latency import Protocol, measure_latencies
 from mmfasternet.benchmark.measure.paths import randomize_norms, take_path
 from mmfasternet.benchmark.measure.precision import LackingError, onnxruntime_precision
@@ -130,6 +131,28 @@ def test_a_wrong_fold_has_no_latency(row, monkeypatch, records):
     with pytest.raises(UserError, match='slim folded'):
         measure_latencies([row], Protocol(**TINY, path='folded'), records)
     assert records.records == []
+
+
+def test_rows_are_compared_with_a_reference(row, records):
+    enough = Enough(runs=4, seconds=0.1, budget_s=0)
+    measure_latencies([row, T0], Protocol(**{**TINY, 'rounds': 2}, enough=enough), records)
+    first, second = records.records
+    assert first['reference'] == second['reference'] == 'slim'
+    assert first['ratio'] == 1 and first['ratio_interval'] == [1, 1]
+    assert second['ratio'] == pytest.approx(second['median_ms'] / first['median_ms'], rel=1e-3)
+    before = list(records.records)
+    measure_latencies([row, T0], Protocol(**{**TINY, 'rounds': 2}, enough=enough), records)
+    assert records.records == before
+
+
+def test_a_flagged_latency_is_taken_again(row, records, monkeypatch):
+    loads = iter([9.0, 0.0])
+    monkeypatch.setattr('os.getloadavg', lambda: (next(loads, 0.0), 0, 0))
+    # Quartiles of so few runs may lie apart.
+    monkeypatch.setattr(turns, 'MAX_SPREAD', 1e9)
+    measure_latencies([row], Protocol(**TINY, enough=Enough(runs=2, seconds=0.1, budget_s=1e9)), records)
+    (record,) = records.records
+    assert record['retakes'] == 1 and record['flags'] == [] and len(record['rounds']) == 1
 
 
 def test_record_of_a_latency(row, records):

@@ -288,3 +288,42 @@ def test_provenance_links_to_its_sources(opened):
     header.get_by_role('button').press('Enter')
     assert header.get_attribute('aria-sort') == 'ascending'
     assert opened.page.locator('#provenance tbody th').first.inner_text() == 'ResNet18'
+
+
+@pytest.mark.parametrize('width', [1280, 390])
+def test_chooser_answers_for_a_budget(open_page, tmp_path, width):
+    rows = [
+        latency('fasternet_s', 300.0, family='FasterNet'),
+        latency('repvit_m1_1', 100.0),
+        latency('resnet50', 310.0),
+        latency('repvit_m2_3', 500.0, flags=['something ran']),
+    ]
+    opened = open_page(write_report([Records(CPU, records=rows)], tmp_path)['index.html'], width)
+    slider, answer = opened.page.get_by_role('slider'), opened.page.locator('#choose-answer')
+    choice, front = opened.page.locator('#choose-choice'), opened.page.locator('#choose-answer p').last
+
+    def budget(place):
+        slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')) }", place)
+        return answer.inner_text()
+
+    # The left end is faster than all.
+    assert budget(0).strip() == 'No backbone meets this budget: the fastest is RepViT-M1.1 (39.8, 100.0 ms).'
+    said = budget(900)
+    ours, rival = 'FasterNet-S (39.9, 300.0 ms)', 'RepViT-M1.1 (39.8, 100.0 ms)'
+    assert said.startswith(f'FasterNet is the choice by a tie in AP alone: {ours}, but {rival} takes 0.33 of its time.')
+    assert choice.inner_text() == f'Choose {ours}.'
+    assert 'One step up: RepViT-M2.3 (44.6, 500.0 ms, flagged): +4.7 points at 1.67 of the latency.' in said
+    assert f'One step down: {rival}: −0.1 points at 0.33 of the latency.' in said
+    assert front.inner_text() == f'Pareto front within the budget: {rival}, {ours}.'
+    assert budget(1000).startswith(f'FasterNet is not the choice: {ours} is beaten, since {rival}')
+    assert choice.inner_text() == 'Choose RepViT-M2.3 (44.6, 500.0 ms, flagged).'
+    names = [trace['name'] for trace in opened.page.evaluate("document.getElementById('choose-plot').data")]
+    assert names == ['Pareto front within the budget', 'within the budget', 'over budget', 'the choice', 'the budget']
+
+    opened.page.locator('#choose-task').select_option(label='Masks')
+    assert choice.inner_text() == 'Choose RepViT-M2.3 (40.8, 500.0 ms, flagged).'
+    opened.page.locator('#choose-latency').select_option(label='Published: RTX 2080 Ti')
+    assert choice.inner_text() == 'Choose FasterNet-L (39.9, 93.8 ms).'
+    opened.page.get_by_label('Parameters of the detector').fill('50')
+    assert choice.inner_text() == 'Choose PVT-Small (37.8, 89.5 ms).'
+    assert opened.page.evaluate('document.documentElement.scrollWidth') <= width

@@ -294,7 +294,7 @@ def test_html_of_nasty_texts():
     record = latency('mine', 70.0, label=NASTY, command=NASTY, family=NASTY, flags=[NASTY], path=NASTY)
     html = without_plotly(render_page(collect([taken_on(nasty, record)])))
     assert '<script>alert' not in html and '</script> a' not in html
-    assert html.count('<script') == html.count('</script>') == 3
+    assert html.count('<script') == html.count('</script>') == 4
     data = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL).group(1))
     assert data['rows'][-1]['label'] == '<script>alert(1)</script> a|b $x_1$ & `c`'
 

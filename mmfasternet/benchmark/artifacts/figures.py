@@ -2,14 +2,13 @@
 
 import numpy as np
 
+from mmfasternet.benchmark.measure.intervals import RESAMPLES, interval
 from mmfasternet.benchmark.measure.turns import MAX_SPREAD, disturbances
 
 __all__ = ['RUNS', 'summarize_images']
 
 #: Runs of each image in a turn; how far they lie apart tells whether something disturbed them.
 RUNS = 2
-# Resamples of the images for an interval, and its limits in percent.
-_RESAMPLES, _LIMITS = 1000, (2.5, 97.5)
 
 
 def summarize_images(turns: list[dict], busy_threads: int) -> dict:
@@ -32,14 +31,14 @@ def summarize_images(turns: list[dict], busy_threads: int) -> dict:
     # A line for each image.
     times = np.concatenate([np.reshape(turn['times_ms'], (RUNS, -1)).T for turn in turns])
     rates = [len(turn['times_ms']) / RUNS / turn['parallel_s'] for turn in turns]
-    drawn = np.random.default_rng(0).integers(0, len(times), (_RESAMPLES, len(times)))
-    medians = np.median(times[drawn].reshape(_RESAMPLES, -1), axis=1)
+    drawn = np.random.default_rng(0).integers(0, len(times), (RESAMPLES, len(times)))
+    medians = np.median(times[drawn].reshape(RESAMPLES, -1), axis=1)
     apart = float(np.median((times.max(axis=1) - times.min(axis=1)) / times.min(axis=1)))
     flags = [f'two runs of an image lie {apart:.0%} apart: something disturbed it'] if apart > MAX_SPREAD else []
     return dict(
         median_ms=_rounded(np.median(times)),
         p95_ms=_rounded(np.percentile(times, 95)),
-        interval_ms=[_rounded(limit) for limit in np.percentile(medians, _LIMITS)],
+        interval_ms=interval(medians),
         throughput=_rounded(np.median(rates)),
         flags=flags + list(disturbances(turns, 'cpu', busy_threads)),
         rounds=turns,

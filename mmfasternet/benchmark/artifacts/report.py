@@ -260,7 +260,7 @@ def _verdict(run: list[dict]) -> Iterator[str]:
     if not clean:
         yield 'All latencies are flagged, so none is called the shortest.'
         return
-    ties = [record['label'] for record in clean[1:] if is_tie(clean[0], record, 'interval_ms')]
+    ties = [record['label'] for record in clean[1:] if is_tie(clean[0], record)]
     tied = f', a tie with {"; ".join(ties)}' if ties else ''
     yield f'The shortest latency is {milliseconds(clean[0]["median_ms"])} ms, of **{clean[0]["label"]}**{tied}.'
     if not reference['flags'] and clean[0] is not reference and reference['label'] not in ties:

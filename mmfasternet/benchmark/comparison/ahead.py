@@ -7,16 +7,16 @@ from mmfasternet.benchmark.report.markdown import bullets, escape_markdown, tabl
 
 from .collect import Group, Report, ReportRow
 
-__all__ = ['not_ahead']
+__all__ = ['NEAR_AP', 'OURS', 'not_ahead']
 
-_OURS = 'FasterNet'
+OURS = 'FasterNet'
 # Percentage points within which two AP count as about the same.
-_NEAR_AP = 0.5
+NEAR_AP = 0.5
 _FLAG = ' \\*'
 
 _RIVALS = """Backbones with about a FasterNet's AP or more (in box and mask AP, at most {near} points lower, or with
 overlapping seeds) at a lower latency. A ratio is their latency over the FasterNet's; *tie*: the medians are within 5 %,
-or the quartiles overlap.{flags}
+or the intervals overlap.{flags}
 
 {table}"""
 
@@ -74,15 +74,15 @@ def _rivals(report: Report) -> str:
     flags += (
         ' \\* One of the two latencies is flagged.' if any(_FLAG in cell for line in lines for cell in line) else ''
     )
-    return _RIVALS.format(near=_NEAR_AP, flags=flags, table=table(head, lines))
+    return _RIVALS.format(near=NEAR_AP, flags=flags, table=table(head, lines))
 
 
 def _beats(rival: ReportRow, mine: ReportRow) -> bool:
     """Whether a rival has about the AP or more at a lower latency in some group, or clearly more in the same time."""
-    if not all(_difference(rival, mine, kind) >= -_NEAR_AP or _overlap(rival, mine, kind) for kind in ('box', 'mask')):
+    if not all(_difference(rival, mine, kind) >= -NEAR_AP or _overlap(rival, mine, kind) for kind in ('box', 'mask')):
         return False
     better = all(
-        _difference(rival, mine, kind) > _NEAR_AP and not _overlap(rival, mine, kind) for kind in ('box', 'mask')
+        _difference(rival, mine, kind) > NEAR_AP and not _overlap(rival, mine, kind) for kind in ('box', 'mask')
     )
     for group in rival.latencies.keys() & mine.latencies.keys():
         one, other = rival.latencies[group], mine.latencies[group]
@@ -114,4 +114,4 @@ def _overlap(one: ReportRow, other: ReportRow, kind: str) -> bool:
 
 
 def _split(rows: list[ReportRow]) -> tuple[list[ReportRow], list[ReportRow]]:
-    return [row for row in rows if row.family == _OURS], [row for row in rows if row.family != _OURS]
+    return [row for row in rows if row.family == OURS], [row for row in rows if row.family != OURS]

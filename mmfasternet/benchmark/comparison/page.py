@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from plotly.offline import get_plotlyjs
 
 from mmfasternet.benchmark.published.tables import published
@@ -33,8 +33,8 @@ _SYMBOLS = {
 
 def render_page(report: Report) -> str:
     """The report as a page: a plot with axes to choose, a table to sort, the machines and their records."""
-    template = Path(__file__).with_name('page.html').read_text(encoding='utf-8')
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters['words'] = _words
     data = dict(
         groups=[_group_data(report, group) for group in report.groups],
@@ -46,7 +46,7 @@ def render_page(report: Report) -> str:
         # Those that the horizontal axis offers.
         speeds=[*plotted_settings(report.rows), TIMM_SETTING],
     )
-    return environment.from_string(template).render(
+    return environment.get_template('page.html').render(
         data=data,
         plotlyjs=get_plotlyjs(),
         records={machine: _machine_records(report, machine) for machine in report.machines},
@@ -56,6 +56,8 @@ def render_page(report: Report) -> str:
         provenance=' and '.join(sorted({row.provenance.read for row in report.rows if row.provenance.read})),
         speeds=by_setting(report.rows),
         systems=published('systems'),
+        # Without AP and latency there is nothing to choose from.
+        choices=any(row.ap and (row.latencies or (row.published and row.published.latency_ms)) for row in report.rows),
     )
 
 

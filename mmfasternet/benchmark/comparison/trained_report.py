@@ -208,7 +208,7 @@ def _flops_text(report: Report, group: Group) -> str:
         lines.append(
             f'{quick.label} and {slow.label}, with {quick.x:.2f} and {slow.x:.2f} G multiply-adds, take '
             f'{latency(times[0])} and {latency(times[1])} ms: {slow.y / quick.y:.2f} times as long'
-            + (', a tie (within 5 %, or the quartiles overlap).' if is_tie(*times) else '.')
+            + (', a tie (within 5 %, or the intervals overlap).' if is_tie(*times) else '.')
         )
     if not near:
         lines.append(f'No two backbones have FLOPs within {_EQUAL_FLOPS:.0%} of each other.')

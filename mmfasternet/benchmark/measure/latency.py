@@ -1,5 +1,6 @@
 """Latencies that can be compared: fixed input, models interleaved over rounds, every run synchronized and kept."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from mmfasternet.benchmark.published.rows import Row
@@ -17,6 +19,7 @@ from mmfasternet.errors import UserError
 
 from .backends import COMPILE_MODES, IN_PYTORCH, backend_forward, check_backend, running
 from .detector import check_two_stages, padded_shape
+from .enough import Enough, ratio_to, take_enough
 from .gpu import is_gpu
 from .paths import PATHS, randomize_norms, take_path
 from .precision import HALVES, PRECISIONS, check_precision
@@ -26,18 +29,19 @@ from .turns import (
     Contender,
     one_message,
     progress_bar,
-    rotate,
     summarize,
     take_turn,
     use_threads,
     with_gpu_figures,
 )
 
-__all__ = ['MEMORY_FORMATS', 'WEIGHTS', 'Protocol', 'measure_latencies']
+__all__ = ['MEMORY_FORMATS', 'REFERENCE', 'WEIGHTS', 'Protocol', 'measure_latencies']
 
 MEMORY_FORMATS = dict(contiguous=torch.contiguous_format, channels_last=torch.channels_last)
 # How half precision comes about in PyTorch.
 WEIGHTS = ('autocast', 'cast')
+#: The row that the others are compared with, where it is among them; else the first one.
+REFERENCE = 'fasternet_s'
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Protocol:
         provider: Execution provider of ONNX Runtime. None means the one of the device. Defaults to None.
         rounds: Turns of every model. Defaults to 5.
         runs: Timed runs in a turn, at least; a turn of fast models has more. Defaults to 2.
+        enough: When further rounds, and those of flagged latencies, are enough. None means that ``rounds`` are.
+            Defaults to None.
         checkpoint: Weights, for one row; without them, weights are random and detections forced. Defaults to None.
         image: Image to resize to the shape and use as input, instead of noise. Defaults to None.
 
@@ -88,6 +94,7 @@ class Protocol:
     provider: str | None = None
     rounds: int = 5
     runs: int = 2
+    enough: Enough | None = None
     checkpoint: str | Path | None = None
     image: str | Path | None = None
 
@@ -138,6 +145,14 @@ class Protocol:
             check_precision(self.precision, self.device)
 
     @property
+    def clock(self) -> Clock:
+        """How long a turn lasts."""
+        if self.enough is None:
+            return Clock(self.device, least_runs=self.runs)
+        wanted, longest = math.ceil(self.enough.runs / self.rounds), self.enough.seconds / self.rounds
+        return Clock(self.device, least_runs=self.runs, wanted_runs=wanted, longest_s=longest)
+
+    @property
     def torch_threads(self) -> int:
         """Threads of torch, also where none were named."""
         return self.threads or torch.get_num_threads()
@@ -172,7 +187,8 @@ class Protocol:
 def measure_latencies(rows: Sequence[Row], protocol: Protocol, records: Records) -> None:
     """Measure rows in turn, round by round, and save after every turn.
 
-    Rounds that are already recorded are kept, so that the same call resumes an interrupted measurement.
+    Rounds that are already recorded are kept, so that the same call resumes an interrupted measurement. With
+    ``protocol.enough``, each record also has the ratio to the reference row.
 
     Args:
         rows: What to measure.
@@ -194,41 +210,82 @@ def measure_latencies(rows: Sequence[Row], protocol: Protocol, records: Records)
     if protocol.checkpoint and len(rows) > 1:
         raise UserError(f'a checkpoint fits one config, but {len(rows)} were given')
 
-    def missing(row: Row, number: int) -> list[str]:
-        """The scopes in which a row lacks the round of this number."""
-        found = {scope: records.find('latency', row.name, **protocol.settings(scope)) for scope in protocol.scopes}
-        return [scope for scope, record in found.items() if record is None or len(record['rounds']) <= number]
-
-    turns = [(number, row) for number, row in rotate(rows, protocol.rounds) if missing(row, number)]
-    # On the CPU models are built again in each round, so that only one is in memory. A GPU has room for all, and would
-    # wait for the CPU to build them.
-    prepare = cache(_contenders) if is_gpu(protocol.device) else _contenders
+    # Those of the paper are compared with FasterNet-S.
+    reference = next((row for row in rows if row.name == REFERENCE), rows[0] if rows else None)
+    keys = {(row, scope): (reference, scope) for row in rows for scope in protocol.scopes}
     with progress_bar() as progress, use_threads(protocol.torch_threads):
-        task = progress.add_task('', total=len(turns))
-        for number, row in turns:
-            progress.update(task, description=f'round {number + 1} of {protocol.rounds}: {row.label}')
-            contenders = prepare(row, protocol)
-            for scope in missing(row, number):
-                contender = contenders[scope]()
-                turn, output = take_turn(contender, Clock(protocol.device, least_runs=protocol.runs))
-                detections = len(output[0].pred_instances) if scope == 'end2end' else None
-                _add_round(records, row, protocol, scope, turn, dict(contender.figures, detections=detections))
-                times = turn['times_ms']
-                median = statistics.median(times)
-                progress.console.print(
-                    f'{row.label} {scope}: {median:.3f} ms, {len(times)} runs', highlight=False, markup=False
-                )
-            progress.advance(task)
+        series = _Measured(protocol, records, progress)
+        take_enough(keys, series, protocol.rounds, protocol.enough)
+        if protocol.enough:
+            for key, other in keys.items():
+                series.add_ratio(key, other)
 
 
-def _add_round(records: Records, row: Row, protocol: Protocol, scope: str, turn: dict, figures: dict) -> None:
-    """Append a round to its record, and recompute the record's figures from all rounds."""
-    settings = protocol.settings(scope)
-    old = records.find('latency', row.name, **settings)
-    rounds = [*(old['rounds'] if old else []), turn]
-    # What this program ran before kept only its own threads busy.
-    summary = summarize(rounds, protocol.device, protocol.batch, busy_threads=protocol.torch_threads)
-    records.add(dict(kind='latency', **row.identity, **settings, **figures, **summary))
+_Key = tuple[Row, str]
+
+
+class _Measured:
+    """The rounds of rows in scopes, in a file of records."""
+
+    def __init__(self, protocol: Protocol, records: Records, progress: Progress) -> None:
+        self._protocol, self._records, self._progress = protocol, records, progress
+        self._task = progress.add_task('', total=0)
+        self._restarted: set[_Key] = set()
+        # On the CPU models are built again in each round, so that only one is in memory. A GPU has room for all, and
+        # would wait for the CPU to build them.
+        self._prepare = cache(_contenders) if is_gpu(protocol.device) else _contenders
+
+    def _found(self, key: _Key) -> dict:
+        row, scope = key
+        return self._records.find('latency', row.name, **self._protocol.settings(scope)) or {}
+
+    def rounds(self, key: _Key) -> list[list[float]]:
+        return [] if key in self._restarted else [turn['times_ms'] for turn in self._found(key).get('rounds', [])]
+
+    def is_flagged(self, key: _Key) -> bool:
+        return bool(self._found(key).get('flags'))
+
+    def restart(self, keys: Sequence[_Key]) -> None:
+        # What is recorded stays until the first new round.
+        self._restarted.update(keys)
+
+    def take(self, keys: Sequence[_Key]) -> None:
+        number = min(len(self.rounds(key)) for key in keys)
+        rows = list(dict.fromkeys(row for row, _ in keys))
+        self._progress.reset(self._task, total=len(rows))
+        first = number % len(rows)
+        for row in (*rows[first:], *rows[:first]):
+            self._progress.update(self._task, description=f'round {number + 1}: {row.label}')
+            contenders = self._prepare(row, self._protocol)
+            for scope in [scope for other, scope in keys if other == row]:
+                self._take_turn((row, scope), contenders[scope]())
+            self._progress.advance(self._task)
+
+    def _take_turn(self, key: _Key, contender: Contender) -> None:
+        """Append a round to its record, and recompute the record's figures from all rounds."""
+        (row, scope), protocol, old = key, self._protocol, self._found(key)
+        turn, output = take_turn(contender, protocol.clock)
+        detections = len(output[0].pred_instances) if scope == 'end2end' else None
+        retakes = old.get('retakes', 0) + (key in self._restarted)
+        rounds = [*([] if key in self._restarted else old.get('rounds', [])), turn]
+        # What this program ran before kept only its own threads busy.
+        summary = summarize(rounds, protocol.device, protocol.batch, busy_threads=protocol.torch_threads)
+        figures = dict(contender.figures, detections=detections, **summary) | (dict(retakes=retakes) if retakes else {})
+        self._records.add(dict(kind='latency', **row.identity, **protocol.settings(scope), **figures))
+        self._restarted.discard(key)
+        times = turn['times_ms']
+        median = statistics.median(times)
+        self._progress.console.print(
+            f'{row.label} {scope}: {median:.3f} ms, {len(times)} runs', highlight=False, markup=False
+        )
+
+    def add_ratio(self, key: _Key, other: _Key) -> None:
+        """Add the ratio to the reference, unless it is there."""
+        ratio, limits = ratio_to(self.rounds(key), self.rounds(other))
+        figures = dict(reference=other[0].name, ratio=ratio, ratio_interval=limits)
+        found = self._found(key)
+        if found | figures != found:
+            self._records.add(found | figures)
 
 
 def _contenders(row: Row, protocol: Protocol) -> dict[str, Callable[[], Contender]]:

@@ -19,6 +19,7 @@ from mmfasternet.benchmark.records.gpu import DISTURBING, gpu_state
 from mmfasternet.errors import UserError
 
 from .gpu import is_gpu, peak_mib, stream_times, synchronize
+from .intervals import median_interval
 from .precision import exact_fp32
 
 __all__ = [
@@ -61,12 +62,16 @@ class Clock:
         warmup_s: Seconds of runs that are not counted, at least one run. Defaults to 0.15.
         turn_s: Seconds of runs that are. Defaults to 0.2.
         least_runs: Counted runs in a turn, at least. Defaults to 2.
+        wanted_runs: Counted runs in a turn that are wanted unless they take longer than ``longest_s``. Defaults to 0.
+        longest_s: Seconds after which no more of the wanted runs follow. Defaults to 0.
     """
 
     device: str = 'cpu'
     warmup_s: float = 0.15
     turn_s: float = 0.2
     least_runs: int = 2
+    wanted_runs: int = 0
+    longest_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,9 @@ def take_turn(contender: Contender, clock: Clock) -> tuple[dict, Any]:
     )
     with one_message(contender.label, clock.device), exact_fp32(), contender.context():
         timed_runs(contender.run, clock.device, clock.warmup_s, 1)
-        times, output = timed_runs(contender.run, clock.device, clock.turn_s, clock.least_runs)
+        times, output = timed_runs(
+            contender.run, clock.device, clock.turn_s, clock.least_runs, clock.wanted_runs, clock.longest_s
+        )
         turn['times_ms'] = _kept([round(1000 * seconds, 4) for seconds in times])
         if is_gpu(clock.device):
             turn['stream_ms'] = [round(value, 5) for value in stream_times(contender.run, clock.device, clock.turn_s)]
@@ -232,8 +239,8 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
         busy_threads: Threads that this program itself keeps busy before and during the rounds.
 
     Returns:
-        ``median_ms``, ``p90_ms``, ``quartiles_ms``, ``throughput``, ``flags`` and ``rounds``, on a GPU also
-        ``stream_ms``, see docs/records.md.
+        ``median_ms``, ``p90_ms``, ``quartiles_ms``, ``interval_ms``, ``throughput``, ``flags`` and ``rounds``, on a
+        GPU also ``stream_ms``, see docs/records.md.
 
     Example:
         >>> turn = dict(times_ms=[1.0, 2.0, 3.0], load_average=0.5, clock_mhz=None)
@@ -252,6 +259,7 @@ def summarize(rounds: list[dict], device: str, batch: int, busy_threads: int) ->
         median_ms=median,
         p90_ms=p90,
         quartiles_ms=[low, high],
+        interval_ms=median_interval([turn['times_ms'] for turn in rounds]),
         **stream,
         # Launching the next run while one is under way is what throughput is about.
         throughput=round(1000 * batch / stream.get('stream_ms', median), 4),
@@ -289,13 +297,13 @@ def disturbances(rounds: list[dict], device: str, busy_threads: int) -> Iterator
         yield f"the GPU's clock was held back: {', '.join(sorted(held_back))}"
 
 
-def is_tie(figures: dict, others: dict, spread: str = 'quartiles_ms') -> bool:
-    """Whether two latencies leave open which is the shorter: medians within 5 %, or quartiles that overlap.
+def is_tie(figures: dict, others: dict) -> bool:
+    """Whether two latencies leave open which is the shorter: medians within 5 %, or intervals that overlap.
 
     Args:
-        figures: With ``median_ms`` and ``quartiles_ms``, see docs/records.md.
+        figures: With ``median_ms``, and ``interval_ms`` or, where older records have none, ``quartiles_ms``, see
+            docs/records.md.
         others: The same.
-        spread: What must not overlap, such as ``interval_ms`` of artifacts. Defaults to 'quartiles_ms'.
 
     Returns:
         Whether neither is called faster.
@@ -304,6 +312,7 @@ def is_tie(figures: dict, others: dict, spread: str = 'quartiles_ms') -> bool:
         >>> is_tie(dict(median_ms=1.0, quartiles_ms=[0.9, 1.1]), dict(median_ms=2.0, quartiles_ms=[1.8, 2.2]))
         False
     """
+    spread = 'interval_ms' if figures.get('interval_ms') and others.get('interval_ms') else 'quartiles_ms'
     (low, high), (other_low, other_high) = figures[spread], others[spread]
     medians = figures['median_ms'], others['median_ms']
     return max(medians) - min(medians) <= _TIE * max(medians) or (low <= other_high and other_low <= high)
@@ -339,7 +348,9 @@ def progress_bar() -> Progress:
     return Progress(*columns, TextColumn('left:'), TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) -> tuple[list[float], Any]:
+def timed_runs(
+    run: Callable[[], Any], device: str, seconds: float, least: int, wanted: int = 0, longest: float = 0.0
+) -> tuple[list[float], Any]:
     """Time runs, each of them waited for, for as long as asked, and at least a number of them.
 
     Args:
@@ -347,6 +358,8 @@ def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) 
         device: Where it runs.
         seconds: How long in all.
         least: Number of runs, at least.
+        wanted: Number of runs that are wanted, as long as they take less than ``longest``. Defaults to 0.
+        longest: Seconds. Defaults to 0.
 
     Returns:
         Seconds of each run, and what the last one returned.
@@ -358,7 +371,7 @@ def timed_runs(run: Callable[[], Any], device: str, seconds: float, least: int) 
     times: list[float] = []
     total = 0.0
     synchronize(device)
-    while len(times) < least or total < seconds:
+    while len(times) < least or total < seconds or (len(times) < wanted and total < longest):
         start = time.perf_counter()
         output = run()
         synchronize(device)

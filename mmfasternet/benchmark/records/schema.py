@@ -138,6 +138,12 @@ _LATENCIES = (
     _Field('median_ms p90_ms', 'ms', 'over all timed runs of all rounds', _POSITIVE),
     _Field('quartiles_ms', 'ms', 'over all timed runs of all rounds', _QUARTILES),
     _Field(
+        'interval_ms',
+        'ms',
+        'of the median: 95 %, by a bootstrap over rounds and their runs; not in older records',
+        _INTERVAL_OR_MISSING,
+    ),
+    _Field(
         'stream_ms',
         'ms',
         'on a GPU: the median of runs in a row, which nobody waits for in between, by its own clock; `median_ms` is '
@@ -247,6 +253,15 @@ KINDS = {
             _Field('shape', 'pixels', 'height and width of the image', _SHAPE),
             _Field('padded', 'pixels', 'height and width of the tensor that the image lies in', _SHAPE_OR_MISSING),
             *_LATENCIES,
+            _Field('reference', '', 'the row that it was compared with, where rows were', _TEXT_OR_MISSING),
+            _Field('ratio', '1', 'the latency over that of the reference, in the same rounds', _POSITIVE_OR_MISSING),
+            _Field(
+                'ratio_interval',
+                '1',
+                'of the ratio: 95 %, by a bootstrap over rounds and their runs',
+                _INTERVAL_OR_MISSING,
+            ),
+            _Field('retakes', '1', 'how often it was taken again since it was flagged', _COUNT_OR_MISSING),
             _Field('detections', '1', 'of one image; null where the scope has none', _NUMBER_OR_MISSING),
             _Field('folded', '1', 'batch norms folded into their neighbours', _NUMBER_OR_MISSING),
             _Field(

@@ -124,7 +124,7 @@ Parameters, FLOPs (multiply-adds) and latencies are those of the backbone withou
 {settings['height']} × {settings['width']} pixels. A partial ratio other than 1/4 has the even width whose FLOPs are
 nearest to those of T0, with the nearest integer number of channels convolved. Latencies are medians in ms at batch 1
 with random weights, all variants in turns, on two paths: reference, the network as it is trained, and optimized, after
-`optimize_for_inference`. Two latencies are a tie if their medians are within 5 % or their quartiles overlap.
+`optimize_for_inference`. Two latencies are a tie if their medians are within 5 % or their intervals overlap.
 {flagged(record['figures'] for record in timed)}
 
 {_budget(records)}"""
