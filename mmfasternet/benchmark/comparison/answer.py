@@ -104,8 +104,11 @@ def front_table(answer: Answer) -> Table:
         rich's table.
 
     Example:
-        >>> front_table.__name__
-        'front_table'
+        >>> from mmfasternet.benchmark.comparison.collect import collect
+        >>> row = next(row for row in collect([]).rows if row.name == 'fasternet_s')
+        >>> known = [Candidate(row, 39.9, latency=dict(median_ms=54.3, quartiles_ms=[54.3, 54.3], flags=[]))]
+        >>> front_table(Answer(Wish(budget_ms=60), known)).row_count
+        1
     """
     table = Table(title=f'within {answer.wish.budget_ms:g} ms', title_justify='left')
     for name in ('backbone', TASKS[answer.wish.task].figure, 'latency (ms)', 'interval', 'M params', 'GFLOPs'):
