@@ -77,7 +77,10 @@ def show(choice: Choice) -> None:
     """Print an answer, with what it rests on."""
     print(f'\n{printable(choice.setting)}\n')
     standing, *lines = answer_lines(choice.answer, choice.without_figure)
-    print(printable(standing), '', sep='\n')
+    print(printable(standing))
+    for line in choice.elsewhere:
+        print(printable(f'But, as published elsewhere, {line}'))
+    print()
     rich.print(front_table(choice.answer))
     print(*map(printable, lines), sep='\n')
     for reason, labels in choice.left_out.items():

@@ -219,3 +219,17 @@ def test_tool_says_what_is_wrong(two_rows, mistake_of, tmp_path, monkeypatch):
     Records(dict(id='ffffffff', label='another machine'), tmp_path / 'records.json').save()
     message = mistake_of(*words)
     assert message.startswith('error: ') and 'another machine' in message
+
+
+def test_what_others_published_of_the_choice_stands_beside_it():
+    """A table in which FasterNet's rivals are missing does not make it the choice without a word."""
+    choice = choose_published(Wish(budget_ms=60))
+    assert choice.answer.choice.label == 'FasterNet-S'
+    (said,) = [line for line in choice.elsewhere if line.startswith('classifier, RTX 4090, PyTorch eager')]
+    ours, rival = (
+        next(speed.value for speed in find_row(name).speeds if speed.setting in said)
+        for name in ('fasternet_s', 'repvit_m1_1')
+    )
+    assert f'RepViT-M1.1 (39.8) takes {ours / rival:.2f} of its time' in said
+    # Slower, or with less AP.
+    assert 'PVTv2-B2' not in said and 'ResNet50' not in said

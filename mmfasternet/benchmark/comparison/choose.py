@@ -1,7 +1,7 @@
 """The chooser: which backbone is the best within a latency budget, on this machine or by published figures."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol as Interface
@@ -13,16 +13,17 @@ from mmfasternet.benchmark.measure.complexity import count_backbone
 from mmfasternet.benchmark.measure.latency import Protocol, measure_latencies
 from mmfasternet.benchmark.measure.memory import peak_gmacs
 from mmfasternet.benchmark.measure.openvino_core import openvino_core
-from mmfasternet.benchmark.measure.turns import use_threads
+from mmfasternet.benchmark.measure.turns import TIE, use_threads
 from mmfasternet.benchmark.published.rows import Row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.engine.config import project_root
 from mmfasternet.errors import UserError
 
-from .ahead import OURS
+from .ahead import NEAR_AP, OURS
 from .answer import Answer
 from .candidates import TASKS, Candidate, Wish, find_candidates
 from .collect import ReportRow, collect
+from .provenance import by_setting
 
 __all__ = ['Choice', 'Measurer', 'choose', 'choose_here', 'choose_published', 'config_to_train']
 
@@ -52,12 +53,14 @@ class Choice:
         setting: Where and how the latencies were taken, in words.
         left_out: Reason → labels of rows that were not compared.
         without_figure: Labels of FasterNets that have no figure of the task.
+        elsewhere: What published figures of other devices say against the choice. Defaults to ().
     """
 
     answer: Answer
     setting: str
     left_out: dict[str, list[str]]
     without_figure: list[str]
+    elsewhere: Sequence[str] = ()
 
 
 def choose(
@@ -171,8 +174,9 @@ def choose_published(wish: Wish, shape: tuple[int, int] = (800, 1280)) -> Choice
     without = [one.label for one in candidates if not _published_ms(one.row, device)]
     if without:
         left_out = {f'no latency on {device} is published': without} | left_out
+    answer = Answer(wish, known)
     setting = f'published: Mask R-CNN, one image, {device}'
-    return Choice(Answer(wish, known), setting, left_out, _without_figure(rows, wish))
+    return Choice(answer, setting, left_out, _without_figure(rows, wish), list(_elsewhere(answer.choice, candidates)))
 
 
 def config_to_train(row: Row, task: str) -> str:
@@ -198,6 +202,20 @@ def config_to_train(row: Row, task: str) -> str:
     if (project_root() / segmentor).exists():
         return segmentor
     return f'configs/segmentation/semantic_fpn_fasternet_s.py, with the backbone and in_channels of {row.config}'
+
+
+def _elsewhere(choice: Candidate, candidates: Sequence[Candidate]) -> Iterator[str]:
+    """The settings of others in which a candidate with about the figure of the choice, or more, is faster."""
+    for setting, pairs in by_setting(one.row for one in candidates).items():
+        times = {row.name: speed.image_ms for row, speed in pairs}
+        mine = times.get(choice.row.name)
+        ahead = [
+            f'{one.label} ({one.ap:.1f}) takes {times[one.row.name] / mine:.2f} of its time'
+            for one in candidates
+            if mine and one.ap >= choice.ap - NEAR_AP and times.get(one.row.name, mine) < (1 - TIE) * mine
+        ]
+        if ahead:
+            yield f'{setting}: {", ".join(ahead)}.'
 
 
 def _published_ms(row: ReportRow, device: str) -> float | None:

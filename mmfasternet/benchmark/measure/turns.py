@@ -24,6 +24,7 @@ from .precision import exact_fp32
 
 __all__ = [
     'MAX_SPREAD',
+    'TIE',
     'Clock',
     'Contender',
     'disturbances',
@@ -50,7 +51,7 @@ _MAX_LOAD_PER_CORE = 1.0
 # Times of a turn that are kept, at most: evenly spaced ones, so that files of records stay small.
 _MOST_KEPT = 100
 # Medians that lie no further apart, as a share of the larger, are a tie.
-_TIE = 0.05
+TIE = 0.05
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,7 @@ def is_tie(figures: dict, others: dict) -> bool:
     spread = 'interval_ms' if figures.get('interval_ms') and others.get('interval_ms') else 'quartiles_ms'
     (low, high), (other_low, other_high) = figures[spread], others[spread]
     medians = figures['median_ms'], others['median_ms']
-    return max(medians) - min(medians) <= _TIE * max(medians) or (low <= other_high and other_low <= high)
+    return max(medians) - min(medians) <= TIE * max(medians) or (low <= other_high and other_low <= high)
 
 
 @contextmanager
