@@ -87,7 +87,7 @@ def test_wheel_holds_the_package_and_what_mim_looks_up(tree, wheel):
     looked_up = {
         path for path in files_in(tree) if path.startswith(('configs/', 'tools/')) or path == 'model-index.yml'
     }
-    assert {PurePosixPath(path).suffix for path in package} == {'.py', '.html', '.csv'}
+    assert {PurePosixPath(path).suffix for path in package} == {'.py', '.html', '.js', '.csv'}
     assert {'configs/mask_rcnn_fasternet_t0.py', 'tools/train.py', 'tools/test.py', 'model-index.yml'} <= looked_up
     assert set(contents(wheel)) == package | {f'mmfasternet/.mim/{path}' for path in looked_up}
 

@@ -1,25 +1,7 @@
 # mmdetection 3, configs/convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py: mixed precision, which needs a
 # GPU, and the image augmentation of DETR.
-_base_ = [
-    '../_base_/mask_rcnn_fpn.py',
-    '../_base_/coco_instance.py',
-    '../_base_/schedule_1x.py',
-    '../_base_/runtime.py',
-]
-custom_imports = dict(imports=['mmfasternet', 'mmfasternet.engine.runner', 'mmpretrain.models'])
-checkpoint = 'https://download.openmmlab.com/mmclassification/v0/convnext/downstream/convnext-tiny_3rdparty_32xb128-noema_in1k_20220301-795e9634.pth'  # noqa: E501
-model = dict(
-    backbone=dict(
-        type='mmpretrain.ConvNeXt',
-        arch='tiny',
-        out_indices=[0, 1, 2, 3],
-        drop_path_rate=0.4,
-        layer_scale_init_value=1.0,
-        gap_before_final_norm=False,
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.'),
-    ),
-    neck=dict(in_channels=[96, 192, 384, 768]),
-)
+_base_ = './mask_rcnn_convnext_tiny_1x.py'
+model = dict(backbone=dict(drop_path_rate=0.4))
 scales = [(side, 1333) for side in range(480, 801, 32)]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -47,6 +29,5 @@ param_scheduler = [
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     constructor='LearningRateDecayOptimizerConstructor',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise', num_layers=6),
 )

@@ -123,6 +123,22 @@ def test_detectors_under_one_budget_are_as_recorded(page, data):
         assert line.endswith(f'| {" | ".join(cells)} |')
 
 
+@pytest.mark.parametrize('page', ['deploy.md', 'deploy.zh.md'])
+def test_int8_and_activations_are_as_recorded(page):
+    """Of each form the files of both seeds, which took turns with the others."""
+    records = latest_run(Records.read(ROOT / 'docs/results/int8/records.json'))
+    found = {record['file'].removesuffix('.onnx'): record for record in records}
+    assert len(found) == 10 and not any(record['commit'].endswith('+') for record in records)
+    lines = (ROOT / 'docs' / page).read_text().splitlines()
+    for name in {stem.rpartition('_seed_')[0] for stem in found}:
+        pair = [found[f'{name}_seed_{seed}'] for seed in (0, 1)]
+        cells = [' / '.join(f'{record[key]:.1f}' for record in pair) for key in ('box_ap', 'mask_ap')]
+        cells.append(' / '.join('–' if record['flags'] else f'{record["median_ms"]:.1f}' for record in pair))
+        cells.append(f'{pair[0]["size_bytes"] / 1e6:.1f}')
+        (line,) = [line for line in lines if line.startswith('|') and f'| `{name}` |' in line]
+        assert line.endswith(f'| {" | ".join(cells)} |')
+
+
 def test_share_of_the_backbone_is_as_recorded():
     counts = {}
     for path in DETECTORS.parent.glob('*/records.json'):

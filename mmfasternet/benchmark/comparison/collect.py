@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scipy.stats import kendalltau, spearmanr
 
 from mmfasternet.benchmark.published.rows import ROWS, Row
 from mmfasternet.benchmark.records import Records
@@ -218,6 +217,9 @@ def _correlation(rows: Sequence[ReportRow], group: Group) -> Correlation | None:
     ]
     if len(pairs) < 3 or any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
         return None
+    # Imported here, since choosing a backbone needs no correlation.
+    from scipy.stats import kendalltau, spearmanr
+
     published, measured = zip(*pairs, strict=True)
     return Correlation(
         float(spearmanr(published, measured).statistic), float(kendalltau(published, measured).statistic), len(pairs)

@@ -36,12 +36,13 @@ def write_report(files: Sequence[Records], out_dir: str | Path) -> dict[str, Pat
         from .page import render_page
         from .plots import draw_comparison, draw_flops, draw_published
         from .tables import comparison_page, csv_table
+
+        report = collect(files)
     except ModuleNotFoundError as error:
         raise UserError(
             f'the report needs plotly, jinja2 and scipy ({error}): pip install mmfasternet[compare]'
         ) from error
 
-    report = collect(files)
     contents = {'compare.csv': csv_table(report).encode(), 'compare.md': comparison_page(report).encode()}
     contents['compare.png'] = encode(draw_comparison(report))
     for name, figure in (('published.png', draw_published(report)), ('flops_latency.png', draw_flops(report))):

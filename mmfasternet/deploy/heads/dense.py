@@ -6,30 +6,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from .boxes import best_of_levels, keep_best, unsupported_coder, unsupported_limits, unsupported_scores
-from .detector import DetectorGraph
+from .detector import OneHeadGraph
 
 __all__ = ['DenseGraph']
 
 
-class DenseGraph(DetectorGraph):
+class DenseGraph(OneHeadGraph):
     """A graph of a detector of one stage; the arguments are those of :class:`Graph`."""
-
-    names = ('boxes', 'scores', 'labels')
-
-    @property
-    def heads(self) -> list[nn.Module]:
-        """The only head."""
-        return [self.model.bbox_head]
-
-    @property
-    def limits(self) -> dict:
-        """The settings of NMS."""
-        return self.model.bbox_head.test_cfg
-
-    @property
-    def num_classes(self) -> int:
-        """Number of the head's classes."""
-        return self.model.bbox_head.num_classes
 
     @property
     def decoding(self) -> dict[str, Any] | None:

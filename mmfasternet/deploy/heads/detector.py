@@ -10,7 +10,7 @@ from mmfasternet.deploy.verify import check_detections, check_similar_detections
 
 from .graph import Graph, padding_colour
 
-__all__ = ['DetectorGraph']
+__all__ = ['DetectorGraph', 'OneHeadGraph']
 
 # The stride of a detector's last feature map that the backbone gives.
 _STRIDE = 32
@@ -62,6 +62,27 @@ class DetectorGraph(Graph):
     def check(self, found: Sequence[np.ndarray], expected: Sequence[np.ndarray], precision: str) -> str:
         """See :func:`~mmfasternet.deploy.verify.check_detections`."""
         return (check_similar_detections if precision == 'fp16' else check_detections)(found, expected)
+
+
+class OneHeadGraph(DetectorGraph):
+    """A graph of a detector whose only head gives boxes; the arguments are those of :class:`Graph`."""
+
+    names = ('boxes', 'scores', 'labels')
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """The only head."""
+        return [self.model.bbox_head]
+
+    @property
+    def limits(self) -> dict:
+        """The settings by which objects are chosen."""
+        return self.model.bbox_head.test_cfg
+
+    @property
+    def num_classes(self) -> int:
+        """Number of the head's classes."""
+        return self.model.bbox_head.num_classes
 
 
 @torch.no_grad()

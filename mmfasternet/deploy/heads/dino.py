@@ -10,19 +10,18 @@ from mmdet.models.dense_heads import DINOHead
 from mmdet.models.detectors import DINO
 from torch import Tensor, nn
 
-from .detector import DetectorGraph
+from .detector import OneHeadGraph
 
 __all__ = ['DINOGraph']
 
 
-class DINOGraph(DetectorGraph):
+class DINOGraph(OneHeadGraph):
     """DINOHead's graph; the arguments are those of :class:`Graph`.
 
     Its deformable attention becomes ONNX's GridSample, once for each level and layer. Where an image was padded to a
     fixed size, mmdet would mask the padding, and the graph does not.
     """
 
-    names = ('boxes', 'scores', 'labels')
     models = (DINO,)
     kinds = {'data_preprocessor': (DetDataPreprocessor,), 'bbox_head': (DINOHead,)}
 
@@ -34,16 +33,6 @@ class DINOGraph(DetectorGraph):
     def heads(self) -> list[nn.Module]:
         """None: the transformer asks the head in between, and all of both stays float32 in a file of half precision."""
         return []
-
-    @property
-    def limits(self) -> dict:
-        """The settings of the choice of objects."""
-        return self.model.bbox_head.test_cfg
-
-    @property
-    def num_classes(self) -> int:
-        """Number of the head's classes."""
-        return self.model.bbox_head.num_classes
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Detect objects in an image.
