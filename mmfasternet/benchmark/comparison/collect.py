@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-
 from mmfasternet.benchmark.published.rows import ROWS, Row
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.records.machine import machine_id
