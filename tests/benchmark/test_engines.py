@@ -147,10 +147,13 @@ def made_up(measured: Records) -> Records:
     ]
     for record in latencies:
         median = dict(timm=100.0, reference=80.0).get(record['contender'], 40.0)
-        record.update(median_ms=median, quartiles_ms=[median, median], flags=[], flops=2 * 10**9, peak_gmacs=100.0)
+        same = [median, median]
+        record.update(
+            median_ms=median, quartiles_ms=same, interval_ms=same, flags=[], flops=2 * 10**9, peak_gmacs=100.0
+        )
     slower = [dict(record, threads=2, shape=[800, 1280]) for record in latencies]
     for record in slower[2:]:
-        record.update(median_ms=10.0, quartiles_ms=[9.0, 11.0])
+        record.update(median_ms=10.0, quartiles_ms=[9.0, 11.0], interval_ms=[9.0, 11.0])
     slower[2]['flags'] = ['it was busy']
     others = [record for record in measured.records if record['kind'] not in ('latency', 'lacking')]
     return Records(measured.machine, records=[*latencies, *slower, *others])
