@@ -84,7 +84,7 @@ def pretend() -> None:
     torch.cuda.Event, torch.cuda.device = Event, lambda device: nullcontext()
     torch.cuda.memory_allocated, torch.cuda.max_memory_allocated = lambda device: 0, lambda device: 2**20
     # What a turn takes, since nothing is measured.
-    turns.Clock.__init__.__defaults__ = ('cpu', 0.0, 0.0, 1)
+    turns.Clock.__init__.__defaults__ = ('cpu', 0.0, 0.0, 1, 0, 0.0)
 
 
 def main() -> None:
