@@ -194,7 +194,11 @@ def test_what_only_a_gpu_runs_is_rehearsed_as_far_as_a_cpu_can(tmp_path):
         assert ({'fused', 'fused, graph'} <= record['figures'].keys()) == is_half
         assert {'optimized', 'optimized, graph'} <= record['figures'].keys()
     compared = Records.read(tmp_path / 'comparison/records.json').of_kind('latency', weights='autocast')
-    assert [record['scope'] for record in compared] == ['backbone', 'detector']
+    assert [(record['scope'], record['batch']) for record in compared] == [
+        ('backbone', 8),
+        ('backbone', 1),
+        ('detector', 1),
+    ]
     page = (tmp_path / 'gpu.md').read_text()
     assert '| optimized, graph | fused, graph |' in page and '| 160 channels, GELU, fp16 |' in page
 
