@@ -21,6 +21,7 @@ __all__ = [
     'speedups',
     'slower_than_timm',
     'standings',
+    'training_cell',
     'ways_of',
 ]
 
@@ -152,11 +153,15 @@ def slower_than_plain(cells: dict[Cell, dict[str, dict]]) -> Iterator[str]:
         yield (f'In none of {count} is a form of ours slower than the folded plain network in channels_last.{left_out}')
 
 
+def training_cell(record: dict) -> dict:
+    """The fields in which trainings agree that are compared with each other."""
+    return {key: record.get(key) for key in ('arch', 'shape', 'batch', 'precision', 'memory_format')}
+
+
 def slower_than_timm(records: Records) -> Iterator[str]:
     """The training steps in which timm's backbone takes less time than ours, without recomputation."""
     for ours in records.of_kind('training', contender='as it is'):
-        cell = {key: ours.get(key) for key in ('arch', 'shape', 'batch', 'precision', 'memory_format')}
-        for other in records.of_kind('training', contender='timm', **cell):
+        for other in records.of_kind('training', contender='timm', **training_cell(ours)):
             if other['median_ms'] < ours['median_ms'] and not is_tie(ours, other):
                 yield (
                     f"timm's training step takes {other['median_ms'] / ours['median_ms']:.2f} times as long as ours "

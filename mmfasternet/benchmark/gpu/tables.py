@@ -6,7 +6,7 @@ from mmfasternet.benchmark.published.tables import published
 from mmfasternet.benchmark.records import Records
 from mmfasternet.benchmark.report.markdown import bullets, latency, milliseconds, table
 
-from .measured import Cell, cells_of, form_of, is_tied, peaks_of, run_ms, speedups, ways_of
+from .measured import Cell, cells_of, form_of, is_tied, peaks_of, run_ms, speedups, training_cell, ways_of
 from .predict import Card, network_work, predict
 from .predicted import images
 
@@ -175,7 +175,7 @@ def _kernels_table(records: Records) -> str:
 def _training_table(records: Records) -> str:
     rows = []
     for record in records.of_kind('training'):
-        base = next(iter(records.of_kind('training', **{**_training_cell(record), 'contender': 'as it is'})), None)
+        base = next(iter(records.of_kind('training', **{**training_cell(record), 'contender': 'as it is'})), None)
         height, width = record['shape']
         rows.append(
             [
@@ -214,11 +214,6 @@ def _demo(records: Records) -> str:
     aps = ', '.join(f'{key} {value:.3f}' for key, value in figures.items() if key != 'seconds')
     options = ' '.join([*['--amp'] * settings['amp'], '--cfg-options', *settings['options']])
     return f'`tools/train.py {settings["config"]} {options}` took {figures["seconds"]:.0f} s with its data; {aps}.'
-
-
-def _training_cell(record: dict) -> dict:
-    """The fields in which trainings agree that are compared with each other."""
-    return {key: record.get(key) for key in ('arch', 'shape', 'batch', 'precision', 'memory_format')}
 
 
 def _optional(value: float | None, form: str) -> str:

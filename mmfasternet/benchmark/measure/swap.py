@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmfasternet.engine.build import build_model
+from mmfasternet.engine.build import backbone_of
+from mmfasternet.engine.config import load_config
 from mmfasternet.errors import UserError
 from mmfasternet.models.swap import swap_convolutions
 
@@ -37,7 +38,7 @@ def build_network(name: str) -> nn.Module:
         'FasterNet'
     """
     torch.manual_seed(0)
-    model = build_model(name)[1].backbone if name.endswith('.py') else _build_by_name(name)
+    model = backbone_of(load_config(name), name) if name.endswith('.py') else _build_by_name(name)
     # Residual blocks that start as the identity would hide what their convolutions compute.
     randomize_norms(model)
     # Not chained: ResNet of mmdet returns nothing from train().
